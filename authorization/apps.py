@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class AuthorizationConfig(AppConfig):
+    name = "authorization"
+    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name = "Authorization"
+
+    def ready(self) -> None:
+        from authorization import checks  # noqa: F401  registers the system checks

@@ -1,0 +1,50 @@
+"""The only source of business time.
+
+Live shop: UTC now. Exercise: a file that the processes of one sandbox share says
+`virtual_base + (monotonic - real_base) * rate`. The monotonic clock is the machine's, so all processes agree.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+
+
+@dataclass(frozen=True)
+class ExerciseClock:
+    virtual_base: datetime
+    real_base: float
+    rate: float
+
+    def now(self) -> datetime:
+        return self.virtual_base + timedelta(seconds=(time.monotonic() - self.real_base) * self.rate)
+
+
+def now() -> datetime:
+    if settings.CLOCK_FILE:
+        return read_clock(Path(settings.CLOCK_FILE)).now()
+    return datetime.now(UTC)  # noqa: TID251  this is the one place
+
+
+def read_clock(path: Path) -> ExerciseClock:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    return ExerciseClock(
+        virtual_base=datetime.fromisoformat(fields["virtual_base"]),
+        real_base=float(fields["real_base"]),
+        rate=float(fields["rate"]),
+    )
+
+
+def write_clock(path: Path, *, virtual: datetime, rate: float) -> None:
+    """Set the clock of a sandbox. It moves forward only: raises ValueError otherwise."""
+    if path.exists() and virtual < read_clock(path).now():
+        raise ValueError(f"The exercise clock moves forward only; {virtual.isoformat()} has passed.")
+    fields = {"virtual_base": virtual.isoformat(), "real_base": time.monotonic(), "rate": rate}
+    # Replaced in one step: a reader never sees half a clock.
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(fields), encoding="utf-8")
+    draft.replace(path)

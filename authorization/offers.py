@@ -1,0 +1,262 @@
+"""Acts on a vendor's listings: save, publish, withdraw. Each writes its ledger row and announces what it did."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from authorization import decisions, fence, ledger, outbox
+from authorization.actors import Actor
+from authorization.decisions import Answer
+from authorization.models import Decision
+from carriers.models import HostCarrier
+from catalog import listings
+from catalog.listings import InvalidMove, content_hash
+from catalog.models import Listing, ListingHost, OfferState, Organization, Stock, Variant
+
+
+class ListingRemoved(Exception):
+    """The vendor withdrew this listing for good."""
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"{sku} was withdrawn and stays so; list the device again under another SKU.")
+
+
+class ListingMoved(Exception):
+    """Somebody changed the listing at the same time. Read it again and repeat."""
+
+
+@dataclass(frozen=True)
+class ListingTerms:
+    """What a vendor says of a listing: the whole of it."""
+
+    variant: Variant
+    hosts: tuple[HostCarrier, ...]
+    condition: str
+    territory: str
+    channel: str
+    description: str
+    price_amount: Decimal
+    price_currency: str
+    on_hand: int
+
+
+@dataclass(frozen=True)
+class SavedListing:
+    listing: Listing
+    is_new: bool
+    is_changed: bool
+
+
+@dataclass(frozen=True)
+class PublishOutcome:
+    offer: ListingHost
+    answer: Answer
+    is_live: bool
+    decision: Decision
+
+
+def save_listing(*, vendor: Organization, sku: str, terms: ListingTerms, by: Actor, at: datetime) -> SavedListing:
+    """Store the listing as the vendor sends it. The same content again changes nothing.
+
+    A new or changed host offer becomes DRAFT, or BLOCKED where a decision refuses it; a live one whose terms did not
+    change stays live. Raises ListingRemoved, ListingMoved.
+    """
+    try:
+        with transaction.atomic():
+            # The fence first (it stands before the listings in the order of locks): what is decided here is current.
+            fence.shared()
+            listing, is_new, is_changed = _save_row(vendor=vendor, sku=sku, terms=terms, at=at)
+            is_changed |= _save_stock(listing, terms.on_hand)
+            is_changed |= _save_offers(listing, terms, by, at)
+            if is_new or is_changed:
+                ledger.record(
+                    act="listing.saved",
+                    subject_kind="listing",
+                    subject_id=listing.pk,
+                    by=by,
+                    at=at,
+                    evidence={"sku": sku, "version": listing.version, "price": str(terms.price_amount)},
+                )
+    except IntegrityError as error:
+        raise ListingMoved(f"{sku} was saved by another request at the same time; send it again.") from error
+    return SavedListing(listing, is_new, is_changed)
+
+
+def publish_listing(*, listing: Listing, by: Actor, at: datetime) -> list[PublishOutcome]:
+    """Ask leave to sell on each host. What is allowed goes live; what is not is BLOCKED, with its reasons."""
+    with transaction.atomic():
+        fence.shared()
+        offers = _locked_offers(listing)
+        if all(offer.state == OfferState.REMOVED for offer in offers):
+            raise ListingRemoved(listing.sku)
+        open_offers = [offer for offer in offers if offer.state != OfferState.REMOVED]
+        # Under the fence no revision can come between this decision and the commit.
+        answers = decisions.decide_offers(open_offers, at=at)
+        recorded = decisions.record_decisions(zip(answers, open_offers, strict=True))
+        outcomes = [
+            _publish_offer(offer, answer, decision, by, at)
+            for offer, answer, decision in zip(open_offers, answers, recorded, strict=True)
+        ]
+    return outcomes
+
+
+def withdraw_listing(*, listing: Listing, by: Actor, at: datetime) -> None:
+    """The vendor ends its own listing, on every host and for good."""
+    with transaction.atomic():
+        for offer in _locked_offers(listing):
+            if offer.state == OfferState.REMOVED:
+                continue
+            _move(offer, OfferState.REMOVED, at)
+            ledger.record(
+                act="listing.removed", subject_kind="offer", subject_id=offer.pk, by=by, at=at, evidence={"sku": listing.sku}
+            )
+            outbox.announce(event="listing.removed", payload=offer_payload(offer, OfferState.REMOVED, None), at=at)
+
+
+def offer_payload(offer: ListingHost, state: str, decision: Decision | None, **more: object) -> dict[str, object]:
+    """What an event tells of one host offer. The offer comes with listing, vendor and host selected."""
+    return {
+        "offer_id": offer.pk,
+        "listing_id": offer.listing_id,
+        "sku": offer.listing.sku,
+        "vendor_id": offer.listing.vendor_id,
+        "host": offer.host.code,
+        "state": str(state),
+        "reason_codes": _codes(decision),
+        "decision_id": str(decision.pk) if decision else None,
+        "revision": decision.revision if decision else None,
+        **more,
+    }
+
+
+def _publish_offer(offer: ListingHost, answer: Answer, decision: Decision, by: Actor, at: datetime) -> PublishOutcome:
+    if answer.is_allowed:
+        leave = decisions.clearance(decision, content_hash=offer.content_hash)
+        if offer.state == OfferState.LIVE:
+            listings.renew_clearance(offer=offer, clearance=leave)
+            return PublishOutcome(offer, answer, True, decision)
+        moved = listings.move_offer(offer=offer, to_state=OfferState.LIVE, at=at, clearance=leave)
+        event, state = "listing.published", OfferState.LIVE
+    elif offer.state in (OfferState.DRAFT, OfferState.BLOCKED):
+        if offer.state == OfferState.BLOCKED:
+            ListingHost.objects.filter(pk=offer.pk).update(reason_codes=answer.reason_codes)
+            return PublishOutcome(offer, answer, False, decision)
+        moved = listings.move_offer(
+            offer=offer, to_state=OfferState.BLOCKED, at=at, reason_codes=answer.reason_codes
+        )
+        event, state = "listing.blocked", OfferState.BLOCKED
+    else:
+        # A live one that is refused is the sweep's business, a suspended one stays as it is.
+        return PublishOutcome(offer, answer, False, decision)
+    if not moved:
+        raise ListingMoved(f"{offer.listing.sku} was changed at the same time; read it again and repeat.")
+    ledger.record(
+        act=event,
+        subject_kind="offer",
+        subject_id=offer.pk,
+        by=by,
+        at=at,
+        evidence={"decision": str(decision.pk), "reason_codes": answer.reason_codes},
+        revision=decision.revision,
+    )
+    outbox.announce(event=event, payload=offer_payload(offer, state, decision), at=at)
+    return PublishOutcome(offer, answer, answer.is_allowed, decision)
+
+
+def _save_row(*, vendor: Organization, sku: str, terms: ListingTerms, at: datetime) -> tuple[Listing, bool, bool]:
+    fields = {
+        "variant": terms.variant,
+        "condition": terms.condition,
+        "territory": terms.territory,
+        "channel": terms.channel,
+        "description": terms.description,
+        "price_amount": terms.price_amount,
+        "price_currency": terms.price_currency,
+    }
+    listing = Listing.objects.select_for_update().filter(vendor=vendor, sku=sku).first()
+    if listing is None:
+        return Listing.objects.create(vendor=vendor, sku=sku, created_at=at, updated_at=at, **fields), True, False
+    states = set(listing.offers.values_list("state", flat=True))
+    if states == {OfferState.REMOVED}:
+        raise ListingRemoved(sku)
+    if all(getattr(listing, name) == value for name, value in fields.items()):
+        return listing, False, False
+    for name, value in fields.items():
+        setattr(listing, name, value)
+    listing.version += 1
+    listing.updated_at = at
+    listing.save(update_fields=[*fields, "version", "updated_at"])
+    return listing, False, True
+
+
+def _save_stock(listing: Listing, on_hand: int) -> bool:
+    _, is_new = Stock.objects.get_or_create(listing=listing, defaults={"on_hand": on_hand})
+    return is_new or bool(Stock.objects.filter(listing=listing).exclude(on_hand=on_hand).update(on_hand=on_hand))
+
+
+def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime) -> bool:
+    known = {offer.host_id: offer for offer in _locked_offers(listing)}
+    changed = [offer for host in terms.hosts if (offer := _save_offer(listing, host, known.get(host.pk), terms, at))]
+    wanted = {host.pk for host in terms.hosts}
+    for offer in known.values():
+        if offer.host_id not in wanted and offer.state != OfferState.REMOVED:
+            _move(offer, OfferState.REMOVED, at)
+            outbox.announce(event="listing.removed", payload=offer_payload(offer, OfferState.REMOVED, None), at=at)
+            changed.append(offer)
+    open_offers = [offer for offer in changed if offer.state == OfferState.DRAFT]
+    answers = decisions.decide_offers(open_offers, at=at)
+    for offer, answer in zip(open_offers, answers, strict=True):
+        if not answer.is_allowed:
+            listings.move_offer(
+                offer=offer, to_state=OfferState.BLOCKED, at=at, reason_codes=answer.reason_codes
+            )
+    return bool(changed)
+
+
+def _save_offer(
+    listing: Listing, host: HostCarrier, offer: ListingHost | None, terms: ListingTerms, at: datetime
+) -> ListingHost | None:
+    """The offer if it is new or its terms changed, as DRAFT; None if nothing changed."""
+    terms_hash = content_hash(
+        variant_id=terms.variant.pk,
+        host_id=host.pk,
+        territory=terms.territory,
+        channel=terms.channel,
+        condition=terms.condition,
+    )
+    if offer is None:
+        return ListingHost.objects.create(listing=listing, host=host, content_hash=terms_hash, state_changed_at=at)
+    if offer.state == OfferState.REMOVED:
+        raise InvalidMove(offer.state, OfferState.DRAFT)
+    if offer.content_hash == terms_hash:
+        return None
+    # The clearance was given for other terms: the offer leaves the sale before its hash changes.
+    if offer.state != OfferState.DRAFT:
+        was_live = offer.state == OfferState.LIVE
+        _move(offer, OfferState.DRAFT, at)
+        if was_live:
+            outbox.announce(event="listing.unpublished", payload=offer_payload(offer, OfferState.DRAFT, None), at=at)
+    ListingHost.objects.filter(pk=offer.pk).update(content_hash=terms_hash)
+    return _offers_of(listing).get(pk=offer.pk)
+
+
+def _move(offer: ListingHost, to_state: str, at: datetime) -> None:
+    if not listings.move_offer(offer=offer, to_state=to_state, at=at):
+        raise ListingMoved(f"{offer.listing.sku} was changed at the same time; read it again and repeat.")
+
+
+def _locked_offers(listing: Listing) -> list[ListingHost]:
+    return list(_offers_of(listing).select_for_update(of=("self",), no_key=True).order_by("id"))
+
+
+def _offers_of(listing: Listing) -> QuerySet[ListingHost]:
+    return ListingHost.objects.filter(listing=listing).select_related("listing__variant__device", "host")
+
+
+def _codes(decision: Decision | None) -> list[str]:
+    if decision is None:
+        return []
+    return list(dict.fromkeys(reason["code"] for reason in decision.reasons))

@@ -1,0 +1,249 @@
+"""Sweeps: after a change of authority, every offer that it may touch is decided again, chunk by chunk.
+
+What falls is delisted, not what touches. A chunk is one transaction; it holds the fence shared, so that what it
+writes is true at its commit: a worker that slept through a revocation or a release cannot undo it. Doing a chunk
+twice, late or next to another changes nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from authorization import clock, decisions, fence, ledger, offers as offer_acts, outbox, selectors
+from authorization.actors import SYSTEM, Actor
+from authorization.decisions import Answer
+from authorization.models import Decision, DecisionEvidence, Delisting, Fact, Revision, Revocation, Sweep, SweepChunk
+from catalog import listings
+from catalog.models import ListingHost, OfferState
+
+logger = structlog.get_logger(__name__)
+
+# One chunk is one transaction that a revocation may have to wait for.
+CHUNK_SIZE = 500
+# A clearance that ends sooner than this is renewed by the reconciler, if the offer is still allowed.
+RENEW_AHEAD = timedelta(days=1)
+
+
+@dataclass
+class ChunkResult:
+    decided: int = 0
+    delisted: int = 0
+    reinstated: int = 0
+
+
+def start_sweep(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
+    """Handler of `authority.changed`: cut what the change may touch into chunks, each its own outbox row."""
+    revision = Revision.objects.get(n=payload["revision"])
+    with transaction.atomic():
+        sweep, is_new = Sweep.objects.get_or_create(
+            revision=revision,
+            defaults={
+                "started_at": at,
+                "fact_id": payload["fact_id"],
+                "revocation": Revocation.objects.filter(revision=revision).first(),
+            },
+        )
+        if not is_new:
+            return
+        chunks = [
+            SweepChunk.objects.create(sweep=sweep, first_offer_id=first, last_offer_id=last)
+            for first, last in _ranges(_touched(payload["fact_id"]))
+        ]
+        for chunk in chunks:
+            outbox.announce(event="sweep.chunk_planned", payload={"chunk_id": chunk.pk}, at=at)
+        if not chunks:
+            _finish(sweep, at)
+
+
+def run_chunk(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
+    """Handler of `sweep.chunk_planned`."""
+    chunk = SweepChunk.objects.select_related("sweep").get(pk=payload["chunk_id"])
+    if chunk.done_at is not None:
+        return
+    offers = _touched(chunk.sweep.fact_id).filter(id__gte=chunk.first_offer_id, id__lte=chunk.last_offer_id)
+    _redecide(offers, sweep=chunk.sweep, chunk=chunk, by=SYSTEM)
+    if not SweepChunk.objects.filter(sweep=chunk.sweep, done_at__isnull=True).exists():
+        with transaction.atomic():
+            _finish(chunk.sweep, clock.now())
+
+
+def reconcile(*, at: datetime) -> ChunkResult:
+    """Decide every live offer again. What falls here was missed by the events: it is taken down, and alarmed.
+
+    Also renews clearances that are about to end although the offer is still allowed.
+    """
+    total = ChunkResult()
+    live = ListingHost.objects.filter(state=OfferState.LIVE)
+    for first, last in _ranges(live):
+        result = _redecide(live.filter(id__gte=first, id__lte=last), sweep=None, chunk=None, by=SYSTEM)
+        total.decided += result.decided
+        total.delisted += result.delisted
+    if total.delisted:
+        logger.error("reconciler.found_live_without_authority", offers=total.delisted)
+    return total
+
+
+def progress(sweep: Sweep) -> dict[str, int]:
+    """How far a sweep is: chunks in all, chunks done, offers decided, delisted, reinstated."""
+    chunks = list(sweep.chunks.all())
+    return {
+        "chunks": len(chunks),
+        "chunks_done": sum(chunk.done_at is not None for chunk in chunks),
+        "decided": sum(chunk.decided for chunk in chunks),
+        "delisted": sum(chunk.delisted for chunk in chunks),
+        "reinstated": sum(chunk.reinstated for chunk in chunks),
+    }
+
+
+# --- one chunk --------------------------------------------------------------------------------------------------
+
+
+def _redecide(offers: QuerySet[ListingHost], *, sweep: Sweep | None, chunk: SweepChunk | None, by: Actor) -> ChunkResult:
+    offers = offers.select_related("listing__variant__device", "host").order_by("id")
+    # Decided before the fence, so that what waits for the fence need not wait for the thinking.
+    early = {
+        (offer.pk, offer.version): answer
+        for offer, answer in _answers(list(offers), at=clock.now())
+    }
+    with transaction.atomic():
+        revision = fence.shared()
+        at = clock.now()
+        locked = list(offers.select_for_update(of=("self",), no_key=True))
+        if chunk is not None:
+            marked = SweepChunk.objects.filter(pk=chunk.pk, done_at__isnull=True).update(done_at=at)
+            if not marked:
+                return ChunkResult()
+        answers = _still_good(locked, early, revision, at)
+        result = _apply(locked, answers, sweep=sweep, by=by, at=at)
+        if chunk is not None:
+            SweepChunk.objects.filter(pk=chunk.pk).update(
+                decided=result.decided, delisted=result.delisted, reinstated=result.reinstated
+            )
+    logger.info(
+        "sweep.chunk_done",
+        sweep_id=sweep.pk if sweep else None,
+        decided=result.decided,
+        delisted=result.delisted,
+        reinstated=result.reinstated,
+    )
+    return result
+
+
+def _still_good(
+    offers: list[ListingHost], early: dict[tuple[int, int], Answer], revision: int, at: datetime
+) -> list[Answer]:
+    """The early answers if nothing moved since; decided again under the fence otherwise."""
+    answers = [early.get((offer.pk, offer.version)) for offer in offers]
+    if all(answer is not None and answer.revision == revision and at < answer.expires_at for answer in answers):
+        return [answer for answer in answers if answer is not None]
+    return decisions.decide_offers(offers, at=at)
+
+
+def _answers(offers: Sequence[ListingHost], *, at: datetime) -> Iterator[tuple[ListingHost, Answer]]:
+    return zip(offers, decisions.decide_offers(offers, at=at), strict=True)
+
+
+def _apply(
+    offers: list[ListingHost], answers: list[Answer], *, sweep: Sweep | None, by: Actor, at: datetime
+) -> ChunkResult:
+    pairs = list(zip(answers, offers, strict=True))
+    falls = [pair for pair in pairs if pair[1].state == OfferState.LIVE and not pair[0].is_allowed]
+    returns = [
+        pair
+        for pair in pairs
+        if pair[1].state == OfferState.SUSPENDED and pair[0].is_allowed and settings.RELIST_AUTOMATICALLY
+    ]
+    renews = _resting_on_old_evidence(
+        [pair for pair in pairs if pair[1].state == OfferState.LIVE and pair[0].is_allowed], at
+    )
+    recorded = decisions.record_decisions([*falls, *returns, *renews])
+    by_offer = {decision.offer_id: decision for decision in recorded}
+    entries: list[dict[str, Any]] = []
+    for answer, offer in falls:
+        listings.move_offer(offer=offer, to_state=OfferState.SUSPENDED, at=at, reason_codes=answer.reason_codes)
+        entries.append(_entry("listing.suspended", offer, by_offer[offer.pk], by, at))
+    for _, offer in returns:
+        leave = decisions.clearance(by_offer[offer.pk], content_hash=offer.content_hash)
+        listings.move_offer(offer=offer, to_state=OfferState.LIVE, at=at, clearance=leave)
+        entries.append(_entry("listing.reinstated", offer, by_offer[offer.pk], by, at))
+    for _, offer in renews:
+        leave = decisions.clearance(by_offer[offer.pk], content_hash=offer.content_hash)
+        listings.renew_clearance(offer=offer, clearance=leave)
+    Delisting.objects.bulk_create(
+        [
+            Delisting(
+                offer=offer, decision=by_offer[offer.pk], sweep=sweep, reason_codes=answer.reason_codes, at=at
+            )
+            for answer, offer in falls
+        ]
+    )
+    ledger.record_many(entries)
+    for event, moved, state in (
+        ("listing.suspended", falls, OfferState.SUSPENDED),
+        ("listing.reinstated", returns, OfferState.LIVE),
+    ):
+        payloads = [
+            offer_acts.offer_payload(offer, state, by_offer[offer.pk], sweep_id=sweep.pk if sweep else None)
+            for _, offer in moved
+        ]
+        outbox.announce_many(event=event, payloads=payloads, at=at)
+    return ChunkResult(decided=len(pairs), delisted=len(falls), reinstated=len(returns))
+
+
+def _resting_on_old_evidence(
+    pairs: list[tuple[Answer, ListingHost]], at: datetime
+) -> list[tuple[Answer, ListingHost]]:
+    """Offers that stay live, but no longer on the versions that their clearance cites, or not for long."""
+    cited: dict[Any, set[tuple[int, int]]] = {}
+    rows = DecisionEvidence.objects.filter(decision_id__in=[offer.decision_id for _, offer in pairs])
+    for decision_id, fact_id, version_no in rows.values_list("decision_id", "fact_id", "version_no"):
+        cited.setdefault(decision_id, set()).add((fact_id, version_no))
+    return [
+        (answer, offer)
+        for answer, offer in pairs
+        if cited.get(offer.decision_id, set()) != {(item.fact_id, item.version_no) for item in answer.evidence}
+        or (offer.clearance_expires_at is not None and offer.clearance_expires_at <= at + RENEW_AHEAD)
+    ]
+
+
+def _entry(act: str, offer: ListingHost, decision: Decision, by: Actor, at: datetime) -> dict[str, Any]:
+    return ledger.entry_fields(
+        act=act,
+        subject_kind="offer",
+        subject_id=offer.pk,
+        by=by,
+        at=at,
+        evidence={"decision": str(decision.pk), "reasons": decision.reasons},
+        revision=decision.revision,
+    )
+
+
+# --- what to sweep ----------------------------------------------------------------------------------------------
+
+
+def _touched(fact_id: int | None) -> QuerySet[ListingHost]:
+    """Live offers, which may fall, and suspended ones, which may return."""
+    swept = ListingHost.objects.filter(Q(state=OfferState.LIVE) | Q(state=OfferState.SUSPENDED))
+    if fact_id is None:
+        return swept
+    return selectors.offers_touched_by(swept, Fact.objects.get(pk=fact_id))
+
+
+def _ranges(offers: QuerySet[ListingHost]) -> Iterator[tuple[int, int]]:
+    ids = offers.order_by("id").values_list("id", flat=True).iterator(chunk_size=CHUNK_SIZE)
+    while part := list(islice(ids, CHUNK_SIZE)):
+        yield part[0], part[-1]
+
+
+def _finish(sweep: Sweep, at: datetime) -> None:
+    if Sweep.objects.filter(pk=sweep.pk, finished_at__isnull=True).update(finished_at=at):
+        payload = {"sweep_id": sweep.pk, "revocation_id": sweep.revocation_id}
+        outbox.announce(event="sweep.finished", payload=payload, at=at)

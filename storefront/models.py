@@ -1,0 +1,230 @@
+"""What the shop itself keeps: keys of vendors, plans, carts, payments, orders, notices and proofs."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from authorization.models import Decision, Revocation
+from carriers.models import Hosting
+from catalog.models import Listing, ListingHost, Organization
+
+
+class VendorKey(models.Model):
+    """An API key of a vendor. Only the SHA-256 of the key is kept; the key is shown once."""
+
+    vendor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="api_keys")
+    label = models.CharField(max_length=64)
+    prefix = models.CharField(max_length=16, help_text="First characters, to recognise the key by")
+    last_four = models.CharField(max_length=4)
+    key_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…{self.last_four} of {self.vendor}"
+
+
+class PrepaidPlan(models.Model):
+    """A prepaid plan that the shop sells on one hosting, and what it needs of a phone."""
+
+    hosting = models.ForeignKey(Hosting, on_delete=models.PROTECT, related_name="plans")
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=100)
+    price_amount = models.DecimalField(max_digits=12, decimal_places=2)
+    price_currency = models.CharField(max_length=3, default="USD")
+    allowance = models.CharField(max_length=150)
+    needs_voice = models.BooleanField(default=True)
+    needs_data = models.BooleanField(default=True)
+    needs_volte = models.BooleanField(default=False)
+    is_on_sale = models.BooleanField(default=True)
+    is_simulated = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(price_amount__gt=0), name="storefront_plan_price_positive")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Cart(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class CartLine(models.Model):
+    """One offer in a cart, with the plan chosen for it or the phone only (`plan` empty).
+
+    The prices are what the shopper saw; a sale at another price is refused and says so.
+    """
+
+    cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="lines")
+    offer = models.ForeignKey(ListingHost, on_delete=models.PROTECT, related_name="cart_lines")
+    plan = models.ForeignKey(PrepaidPlan, on_delete=models.PROTECT, null=True, blank=True)
+    quantity = models.PositiveIntegerField(default=1)
+    price_amount = models.DecimalField(max_digits=12, decimal_places=2)
+    price_currency = models.CharField(max_length=3)
+    plan_price_amount = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
+    added_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cart", "offer"], name="storefront_cartline_once"),
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="storefront_cartline_quantity"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} x {self.offer}"
+
+
+class PaymentIntent(models.Model):
+    """Committed before the provider is called, so that no authorization can exist that we know nothing of."""
+
+    class State(models.TextChoices):
+        CREATED = "created", "created"
+        AUTHORIZED = "authorized", "authorized"
+        CAPTURED = "captured", "captured"
+        VOIDING = "voiding", "given up: being voided or refunded"
+        VOIDED = "voided", "voided"
+        REFUNDED = "refunded", "refunded"
+        DECLINED = "declined", "declined"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # A checkout form carries its own key: sending it twice is one intent.
+    checkout_key = models.UUIDField(unique=True)
+    cart_id = models.UUIDField()
+    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    currency = models.CharField(max_length=3)
+    state = models.CharField(max_length=16, choices=State, default=State.CREATED)
+    provider_id = models.CharField(max_length=64, blank=True)
+    decline_reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider_id"], condition=~Q(provider_id=""), name="storefront_intent_provider_id"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency} {self.state}"
+
+
+class Order(models.Model):
+    """A sale. `transaction_id` is the database's own name of the transaction that made it (see docs/the-sale.md)."""
+
+    class State(models.TextChoices):
+        PLACED = "placed", "placed"
+        HELD = "held", "held: an authority was withdrawn before it shipped"
+        SHIPPED = "shipped", "shipped"
+        REFUNDED = "refunded", "refunded"
+
+    id = models.BigAutoField(primary_key=True)
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    state = models.CharField(max_length=16, choices=State, default=State.PLACED)
+    intent = models.OneToOneField(PaymentIntent, on_delete=models.PROTECT, related_name="order")
+    buyer_name = models.CharField(max_length=150)
+    buyer_email = models.EmailField()
+    ship_to = models.TextField()
+    total_amount = models.DecimalField(max_digits=12, decimal_places=2)
+    total_currency = models.CharField(max_length=3)
+    sold_at = models.DateTimeField()
+    revision = models.PositiveBigIntegerField()
+    transaction_id = models.CharField(max_length=32)
+    held_reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-sold_at"], name="storefront_order_sold")]
+
+    def __str__(self) -> str:
+        return f"order {self.id}"
+
+
+class OrderLine(models.Model):
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
+    offer = models.ForeignKey(ListingHost, on_delete=models.PROTECT, related_name="order_lines")
+    listing = models.ForeignKey(Listing, on_delete=models.PROTECT, related_name="order_lines")
+    vendor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="order_lines")
+    plan = models.ForeignKey(PrepaidPlan, on_delete=models.PROTECT, null=True, blank=True)
+    decision = models.ForeignKey(Decision, on_delete=models.PROTECT, related_name="order_lines")
+    quantity = models.PositiveIntegerField()
+    price_amount = models.DecimalField(max_digits=12, decimal_places=2)
+    price_currency = models.CharField(max_length=3)
+    plan_price_amount = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.quantity} x {self.listing}"
+
+
+class RefusedCheckout(models.Model):
+    """A checkout that the gate refused, and why: the proof that somebody tried."""
+
+    cart_id = models.UUIDField()
+    offer = models.ForeignKey(ListingHost, on_delete=models.PROTECT, null=True, related_name="refused_checkouts")
+    reason_codes = models.JSONField(default=list)
+    message = models.CharField(max_length=500)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"refused {self.offer}"
+
+
+class Notice(models.Model):
+    """A public notice. Drafted from the facts; a person publishes it."""
+
+    slug = models.SlugField(max_length=100, unique=True)
+    title = models.CharField(max_length=200)
+    body = models.TextField()
+    drafted_at = models.DateTimeField()
+    published_at = models.DateTimeField(null=True, blank=True)
+    published_by = models.CharField(max_length=150, blank=True)
+    revocations = models.ManyToManyField(Revocation, related_name="notices", blank=True)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class RemovalProof(models.Model):
+    """What was taken down on a party's word: when, and on which grounds. Signed, and open to who has its link."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    revocation = models.OneToOneField(Revocation, on_delete=models.PROTECT, related_name="removal_proof")
+    recipient = models.CharField(max_length=150)
+    statement = models.JSONField()
+    signature = models.CharField(max_length=200)
+    issued_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"proof for {self.recipient}"
+
+
+class SentMessage(models.Model):
+    """A message to a party, with the event it tells of: one per event, recipient and kind.
+
+    The row comes first and is the attempt; `mailed_at` is set once the mail is out. Without an address (the party
+    left none) the message is kept here only.
+    """
+
+    event_id = models.UUIDField()
+    kind = models.CharField(max_length=32)
+    recipient = models.CharField(max_length=150)
+    subject = models.CharField(max_length=200)
+    body = models.TextField()
+    sent_at = models.DateTimeField()
+    address = models.EmailField(blank=True)
+    mailed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["event_id", "kind", "recipient"], name="storefront_message_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.recipient}"

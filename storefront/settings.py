@@ -1,0 +1,326 @@
+"""Settings of the store. All of them come from environment variables: docs/configuration.md lists them.
+
+A bad value stops the start with the name of the variable and the cure.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import environ
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def _secret_key() -> str:
+    key = env.str("SECRET_KEY", default="")
+    key_file = env.str("SECRET_KEY_FILE", default="")
+    if not key and key_file:
+        try:
+            key = Path(key_file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"SECRET_KEY_FILE={key_file} cannot be read ({error.strerror}). "
+                "Point it at a file with at least 50 random characters, or start with ./dev, which makes one."
+            ) from error
+    if len(key) < 50:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is missing or shorter than 50 characters. Set SECRET_KEY or SECRET_KEY_FILE; to make one: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'. ./dev makes a key file by itself."
+        )
+    return key
+
+
+def _database(url: str) -> dict[str, Any]:
+    try:
+        database: dict[str, Any] = env.db_url_config(url)
+    except Exception as error:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL is not a database address ({error}). "
+            "Examples: sqlite:////srv/clearline/db.sqlite3, postgres://user:password@host:5432/clearline"
+        ) from error
+    engine = database.get("ENGINE", "")
+    if engine.endswith("sqlite3"):
+        database["OPTIONS"] = {
+            # One writer from the first statement on: this is the fence on SQLite (docs/facts-and-fence.md).
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA mmap_size=134217728; PRAGMA journal_size_limit=67108864;"
+                "PRAGMA cache_size=-64000; PRAGMA temp_store=MEMORY;"
+                f"PRAGMA synchronous={'OFF' if IS_TEST else 'FULL'};"
+            ),
+        }
+    elif engine.endswith("postgresql"):
+        database["CONN_MAX_AGE"] = None
+        database["CONN_HEALTH_CHECKS"] = True
+        # Behind pgbouncer with transaction pooling there are no server-side cursors.
+        database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    else:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL names {engine or 'no engine'}; Clearline runs on SQLite (sqlite:///…) "
+            "or PostgreSQL (postgres://…)."
+        )
+    return database
+
+
+def _redis_url() -> str:
+    url: str = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+    if not url.startswith(("redis://", "rediss://")):
+        raise ImproperlyConfigured(
+            f"REDIS_URL={url} is not a Redis address. Example: redis://127.0.0.1:6379/0 (rediss:// for TLS)."
+        )
+    return url
+
+
+def _fence_timeout_ms() -> int:
+    value: int = env.int("CLEARLINE_FENCE_TIMEOUT_MS", default=500)
+    if not 50 <= value <= 60_000:
+        raise ImproperlyConfigured(
+            f"CLEARLINE_FENCE_TIMEOUT_MS={value}: take 50 to 60000 (milliseconds); 500 is the default."
+        )
+    return value
+
+
+IS_TEST = "pytest" in sys.modules
+
+SECRET_KEY = _secret_key()
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+DATA_DIR = Path(env.str("CLEARLINE_DATA_DIR", default=str(BASE_DIR / "var")))
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_structlog",
+    "csp",
+    "carriers",
+    "catalog",
+    "authorization",
+    "storefront",
+    "seeds",
+]
+
+MIDDLEWARE = [
+    "django_structlog.middlewares.RequestMiddleware",
+    "storefront.requests.RequestIdMiddleware",
+    # Outside of all that may refuse a request before a view sees it.
+    "storefront.api.problems.ProblemMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "storefront.requests.AdminContentPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "storefront.urls"
+WSGI_APPLICATION = "storefront.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "storefront" / "shop" / "templates", BASE_DIR / "storefront" / "admin" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "storefront.shop.context.shop",
+            ],
+        },
+    }
+]
+
+DATABASES = {"default": _database(env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'clearline.sqlite3'}"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "storefront" / "shop" / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if IS_TEST or DEBUG
+            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        )
+    },
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "storefront.shop.views.form_expired"
+
+# --- Security ---------------------------------------------------------------------------------------------------
+# Behind TLS (the default outside ./dev) cookies travel on HTTPS only.
+IS_HTTPS = env.bool("CLEARLINE_HTTPS", default=True)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = IS_HTTPS and not IS_TEST
+# Probes come on plain HTTP from beside the process.
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("CLEARLINE_BEHIND_PROXY", default=False) else None
+)
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'self'"],
+        "object-src": ["'none'"],
+    }
+}
+
+# --- REST API ---------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["storefront.api.keys.VendorKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["storefront.api.parsing.JsonBodyParser"],
+    "EXCEPTION_HANDLER": "storefront.api.problems.exception_handler",
+    # `?format=` is an unknown parameter like any other.
+    "URL_FORMAT_OVERRIDE": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNAUTHENTICATED_USER": None,
+}
+
+# --- Workers ----------------------------------------------------------------------------------------------------
+REDIS_URL = _redis_url()
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # A dead broker must not hold up the request that has just committed: a bell is tried once, quickly.
+    "socket_connect_timeout": 0.5,
+    "socket_timeout": 5,
+    "max_retries": 0,
+}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_BEAT_SCHEDULE = {
+    # The expiry of the message keeps a flood of old bells from piling up while the workers are away.
+    "pump the outbox": {"task": "authorization.pump_outbox", "schedule": 1.0, "options": {"expires": 5}},
+    "reconcile offers": {"task": "authorization.reconcile_offers", "schedule": 60.0, "options": {"expires": 60}},
+    "void orphaned payments": {"task": "storefront.void_orphans", "schedule": 60.0, "options": {"expires": 60}},
+}
+
+# --- The store --------------------------------------------------------------------------------------------------
+SHOP_NAME = env.str("CLEARLINE_SHOP_NAME", default="Clearline")
+# Which virtual operator's hostings the shop sells on.
+SHOP_MVNO = env.str("CLEARLINE_MVNO", default="US Mobile")
+SHOP_TERRITORY = env.str("CLEARLINE_TERRITORY", default="US")
+# Where people reach the shop, e.g. https://shop.example; messages link to it. Empty: links name the path only.
+PUBLIC_URL = env.str("CLEARLINE_PUBLIC_URL", default="").rstrip("/")
+# An exercise's clock: a file shared by the processes of one sandbox. Empty: the live clock.
+CLOCK_FILE = env.str("CLEARLINE_CLOCK_FILE", default="")
+# How long one statement of a fenced transaction, and a pause between two, may take (PostgreSQL).
+FENCE_TIMEOUT_MS = _fence_timeout_ms()
+PAYMENT_PROVIDER_URL = env.str("PAYMENT_PROVIDER_URL", default="http://127.0.0.1:8099")
+PAYMENT_PROVIDER_KEY = env.str("PAYMENT_PROVIDER_KEY", default="")
+# Whether an offer that is allowed again goes live by itself, or waits for its vendor to publish it.
+RELIST_AUTOMATICALLY = env.bool("CLEARLINE_RELIST_AUTOMATICALLY", default=True)
+# Between the sale and the capture of its money, in seconds of business time.
+CAPTURE_DELAY_S = env.int("CLEARLINE_CAPTURE_DELAY_S", default=3600)
+
+# Who reacts to which event: event name -> functions called with the payload, each as its own outbox row.
+# They are checked at start (authorization.checks).
+OUTBOX_HANDLERS: dict[str, list[str]] = {
+    "authority.changed": ["authorization.sweeps.start_sweep"],
+    "authority.boundary": ["authorization.boundaries.cross_boundary"],
+    "sweep.chunk_planned": ["authorization.sweeps.run_chunk"],
+    "authority.withdrawn": [
+        "storefront.withdrawals.hold_unshipped_orders",
+        "storefront.notices.draft_notice",
+    ],
+    "sweep.finished": ["storefront.withdrawals.tell_vendors", "storefront.proofs.issue_proof"],
+    "payment.capture_due": ["storefront.payments.capture_payment"],
+    "payment.void_due": ["storefront.payments.void_payment"],
+}
+
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+if env.str("EMAIL_URL", default=""):
+    vars().update(env.email_url("EMAIL_URL"))
+DEFAULT_FROM_EMAIL = env.str("CLEARLINE_MAIL_FROM", default="desk@clearline.example")
+
+UNFOLD = {
+    "SITE_TITLE": f"{SHOP_NAME} desk",
+    "SITE_HEADER": f"{SHOP_NAME} compliance desk",
+    "SITE_SYMBOL": "verified_user",
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"show_search": True, "navigation": "storefront.admin.desk.navigation"},
+}
+
+# --- Logs -------------------------------------------------------------------------------------------------------
+_SHARED_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processor": structlog.processors.JSONRenderer(),
+            "foreign_pre_chain": _SHARED_PROCESSORS,
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["console"], "level": env.str("CLEARLINE_LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django.server": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+    },
+}
+structlog.configure(
+    processors=[*_SHARED_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+DJANGO_STRUCTLOG_CELERY_ENABLED = True

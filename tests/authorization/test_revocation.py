@@ -1,0 +1,190 @@
+"""A revocation from preview to the last delisting, on one connection."""
+
+from datetime import timedelta
+
+import pytest
+
+from authorization import clock, holds, outbox, revocations, selectors, sweeps
+from authorization.actors import Actor
+from authorization.facts import InvalidFact
+from authorization.models import Delisting, LedgerEntry, OutboxRow, Revision, Revocation, Sweep
+from authorization.revocations import PlaceHold, RevokeAgreement, RevokeApproval
+from catalog.models import ListingHost, OfferState
+from seeds.factories import HostCarrierFactory, make_agreement, make_sellable
+
+pytestmark = pytest.mark.django_db
+
+DESK = Actor("user", "desk")
+
+
+def confirm(change, **more):
+    at = clock.now()
+    seen = revocations.preview(change, at=at)
+    return revocations.execute(
+        change,
+        digest=more.pop("digest", seen.digest),
+        requested_by="the manufacturer",
+        word_received_at=more.pop("word_received_at", at),
+        note="said so in public",
+        by=DESK,
+        at=at,
+    )
+
+
+def state_of(offer):
+    return ListingHost.objects.get(pk=offer.pk).state
+
+
+def test_a_revoked_agreement_takes_its_offers_down_and_no_others():
+    one, other = make_sellable(), make_sellable()
+    revocation = confirm(RevokeAgreement(one.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    assert state_of(one.offer) == OfferState.LIVE, "pages follow by the sweep"
+    outbox.pump()
+    assert state_of(one.offer) == OfferState.SUSPENDED
+    assert state_of(other.offer) == OfferState.LIVE
+    fallen = ListingHost.objects.get(pk=one.offer.pk)
+    assert fallen.reason_codes == ["AGREEMENT_REVOKED"]
+    delisting = Delisting.objects.get()
+    assert selectors.delistings_by(revocation) == [delisting]
+    assert delisting.decision.outcome == "deny"
+    assert revocation.sweep.finished_at is not None
+
+
+def test_every_act_of_a_revocation_stands_in_the_ledger():
+    world = make_sellable()
+    revocation = confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    outbox.pump()
+    acts = LedgerEntry.objects.filter(revision=revocation.revision_id).order_by("id")
+    assert [entry.act for entry in acts] == ["agreement.revoked", "authority.withdrawn", "listing.suspended"]
+    assert {entry.actor for entry in acts} == {"user:desk", "system:clearline"}
+
+
+def test_an_offer_with_another_valid_chain_survives_and_rests_on_it():
+    world = make_sellable()
+    at = clock.now()
+    second = make_agreement(
+        grantor=world.variant.device.manufacturer, grantee=world.vendor, models=[world.variant], at=at, code="AG-SECOND",
+        valid_until=at + timedelta(days=30),
+    )  # fmt: skip
+    seen = revocations.preview(RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"), at=clock.now())
+    assert not seen.falls
+    assert [impact.offer_id for impact in seen.survives] == [world.offer.pk]
+    assert second.code in seen.survives[0].evidence_codes
+    before = ListingHost.objects.get(pk=world.offer.pk).decision_id
+    confirm(RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"))
+    outbox.pump()
+    kept = ListingHost.objects.get(pk=world.offer.pk)
+    assert kept.state == OfferState.LIVE
+    assert kept.decision_id != before, "its clearance now cites what it rests on"
+
+
+def test_losing_one_host_leaves_the_other():
+    world = make_sellable()
+    elsewhere = HostCarrierFactory.create()
+    both = make_sellable(vendor=world.vendor, variant=world.variant, host=elsewhere, sku="BOTH")
+    confirm(RevokeApproval(world.approval.pk, "CARRIER_WITHDRAWS"))
+    outbox.pump()
+    assert state_of(world.offer) == OfferState.SUSPENDED
+    assert state_of(both.offer) == OfferState.LIVE
+
+
+def test_lifting_one_of_two_holds_lifts_one():
+    world = make_sellable()
+    for code in ("H-1", "H-2"):
+        confirm(PlaceHold(code, "the shop", "SHOP_REVIEW", "", (("variant", str(world.variant.pk)),)))
+        outbox.pump()
+    assert state_of(world.offer) == OfferState.SUSPENDED
+    first, second = (Revocation.objects.get(fact__code=code).fact for code in ("H-1", "H-2"))
+    holds.release_hold(fact=first, by=DESK, at=clock.now(), reason="cleared")
+    outbox.pump()
+    assert state_of(world.offer) == OfferState.SUSPENDED
+    holds.release_hold(fact=second, by=DESK, at=clock.now(), reason="cleared")
+    outbox.pump()
+    assert state_of(world.offer) == OfferState.LIVE
+    with pytest.raises(InvalidFact, match="released on"):
+        holds.release_hold(fact=second, by=DESK, at=clock.now(), reason="again")
+
+
+def test_a_preview_writes_nothing():
+    world = make_sellable()
+    rows = (Revision.objects.count(), LedgerEntry.objects.count(), OutboxRow.objects.count())
+    seen = revocations.preview(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"), at=clock.now())
+    assert [impact.sku for impact in seen.falls] == [world.listing.sku]
+    assert seen.falls[0].reason_codes == ("AGREEMENT_REVOKED",)
+    assert rows == (Revision.objects.count(), LedgerEntry.objects.count(), OutboxRow.objects.count())
+
+
+def test_a_confirmation_of_a_world_that_moved_is_refused_with_the_new_picture():
+    world = make_sellable()
+    seen = revocations.preview(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"), at=clock.now())
+    more = make_sellable(vendor=world.vendor, variant=world.variant, host=HostCarrierFactory.create(), sku="MORE")
+    with pytest.raises(revocations.WorldMoved) as refused:
+        confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"), digest=seen.digest)
+    # The second listing has an agreement of its own, so it survives: the picture changed all the same.
+    assert {impact.offer_id for impact in (*refused.value.preview.falls, *refused.value.preview.survives)} <= {
+        world.offer.pk,
+        more.offer.pk,
+    }
+    assert not Revocation.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (RevokeAgreement(987_654, "MANUFACTURER_DISCLAIMS"), "fact"),
+        (RevokeAgreement(1, "BECAUSE"), "reason_code"),
+        (PlaceHold("H-1", "the shop", "SAFETY", "", ()), "targets"),
+        (PlaceHold("H-1", "the shop", "SAFETY", "", (("variant", "987654"),)), "targets"),
+        (PlaceHold("H-1", "the shop", "SAFETY", "", (("planet", "1"),)), "targets"),
+        (PlaceHold("H-1", " ", "SAFETY", "", (("territory", "US"),)), "placed_by"),
+        (PlaceHold("H-1", "the shop", "SAFETY", "", (("territory", "usa"),)), "targets"),
+    ],
+)
+def test_a_bad_change_is_refused_with_field_and_cure(change, field):
+    with pytest.raises(InvalidFact) as refused:
+        revocations.preview(change, at=clock.now())
+    assert refused.value.field == field
+    assert refused.value.message
+
+
+def test_a_revoked_agreement_cannot_be_revoked_again_nor_verified():
+    world = make_sellable()
+    confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    with pytest.raises(InvalidFact, match="already"):
+        revocations.preview(RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"), at=clock.now())
+
+
+def test_a_word_from_the_future_is_refused():
+    world = make_sellable()
+    with pytest.raises(InvalidFact) as refused:
+        confirm(
+            RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"),
+            word_received_at=clock.now() + timedelta(hours=1),
+        )
+    assert refused.value.field == "word_received_at"
+
+
+def test_the_same_sweep_twice_changes_nothing():
+    world = make_sellable()
+    revocation = confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    outbox.pump()
+    before = (Delisting.objects.count(), LedgerEntry.objects.count(), OutboxRow.objects.count(), Sweep.objects.count())
+    rows = OutboxRow.objects.filter(handler__startswith="authorization.")
+    rows.update(done_at=None, claimed_until=None)
+    assert rows.count() > 0
+    outbox.pump()
+    after = (Delisting.objects.count(), LedgerEntry.objects.count(), OutboxRow.objects.count(), Sweep.objects.count())
+    assert before == after
+    assert state_of(world.offer) == OfferState.SUSPENDED
+    assert len(selectors.delistings_by(revocation)) == 1
+
+
+def test_the_reconciler_takes_down_what_the_events_missed():
+    world = make_sellable()
+    confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    OutboxRow.objects.all().delete()
+    result = sweeps.reconcile(at=clock.now())
+    assert result.delisted == 1
+    assert state_of(world.offer) == OfferState.SUSPENDED
+    assert Delisting.objects.get().sweep is None
+    assert sweeps.reconcile(at=clock.now()).delisted == 0
