@@ -66,6 +66,12 @@ def current_revision() -> int:
     return Revision.objects.order_by("-n").values_list("n", flat=True).first() or 0
 
 
+def newest() -> tuple[int, datetime | None]:
+    """The newest committed revision and when it was recorded; (0, None) when there is none."""
+    row = Revision.objects.order_by("-n").values_list("n", "recorded_at").first()
+    return row if row is not None else (0, None)
+
+
 def transaction_id() -> str:
     """The database's own name for this fenced transaction, for the proof by snapshots."""
     if not is_held():

@@ -54,6 +54,10 @@ def _database(url: str) -> dict[str, Any]:
                 f"PRAGMA synchronous={'OFF' if IS_TEST else 'FULL'};"
             ),
         }
+        if IS_TEST:
+            # A file, as in the shop: Django's default in memory has other locks than WAL.
+            DATA_DIR.mkdir(parents=True, exist_ok=True)
+            database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
     elif engine.endswith("postgresql"):
         database["CONN_MAX_AGE"] = None
         database["CONN_HEALTH_CHECKS"] = True

@@ -1,0 +1,201 @@
+"""Writes the checked reference tables into the store, all in one transaction, and only what differs.
+
+Networks, radios of variants and hostings are facts, so they go through `authorization.groundwork`; organizations,
+devices and variants are plain rows of the catalog.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Model
+from django.utils.text import slugify
+
+from authorization import groundwork
+from authorization.actors import Actor
+from carriers.models import Confidence, HostCarrier
+from carriers.versions import FOREVER
+from catalog.models import Device, Organization, Variant
+from seeds.reference.tables import HOSTS_WITH_IMS, Row, Tables
+
+# From when until when a snapshot of the networks counts is this project's choice: the sources describe the state
+# of about February 2016 and that of 2023-26. The older one reaches back to the first devices that matter here.
+_BEGINNING = dt.datetime(2014, 1, 1, tzinfo=dt.UTC)
+_TURN = dt.datetime(2023, 1, 1, tzinfo=dt.UTC)
+ERA_VALIDITY = {"2016": (_BEGINNING, _TURN), "2026": (_TURN, FOREVER)}
+
+# Called with how many records are done, and what the newest is.
+Progress = Callable[[int, str], None]
+
+
+@dataclass
+class Report:
+    """What one load wrote. `facts`: new versions; `created` and `changed`: plain rows."""
+
+    facts: int = 0
+    created: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    read: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def has_written(self) -> bool:
+        return bool(self.facts or self.created or self.changed)
+
+
+def count_records(tables: Tables) -> int:
+    """How many steps `load` reports."""
+    return len({(row["network"], row["era"]) for row in tables.networks}) + len(tables.mvno_hosts) + len(tables.devices)
+
+
+def load(tables: Tables, *, by: Actor, at: dt.datetime, progress: Progress = lambda done, what: None) -> Report:
+    """Bring the store to what the tables say. The tables win over edits made since the last load."""
+    report = Report()
+    with groundwork.recording(by=by, at=at, reason="reference data loaded") as recorder:
+        loader = _Loader(tables, recorder, report, at)
+        for done, what in enumerate(loader.steps(), start=1):
+            progress(done, what)
+        report.facts = recorder.written
+    return report
+
+
+class _Loader:
+    def __init__(self, tables: Tables, recorder: groundwork.Recorder, report: Report, at: dt.datetime) -> None:
+        self._tables, self._recorder, self._report, self._at = tables, recorder, report, at
+        self._hosts: dict[str, HostCarrier] = {}
+
+    def steps(self) -> Iterator[str]:
+        """Each record is written as the iterator moves; the order is that of their dependencies."""
+        yield from self._networks()
+        yield from self._hostings()
+        yield from self._variants()
+
+    def _networks(self) -> Iterator[str]:
+        snapshots: dict[tuple[str, str], list[Row]] = {}
+        for row in self._tables.networks:
+            snapshots.setdefault((row["network"], row["era"]), []).append(row)
+        rules = {(row["network"], row["era"]): row for row in self._tables.network_rules}
+        for (code, era), bands in snapshots.items():
+            self._hosts[code] = self._put(HostCarrier, {"code": code}, name=bands[0]["carrier"], plmn=bands[0]["plmn"])
+            valid_from, valid_until = ERA_VALIDITY[era]
+            self._recorder.network(
+                host=self._hosts[code],
+                era=era,
+                fields=_admission(rules.get((code, era))),
+                bands=[_network_band(row) for row in bands],
+                valid_from=valid_from,
+                valid_until=valid_until,
+            )
+            self._report.read["network snapshots"] += 1
+            yield f"{code} {era}"
+
+    def _hostings(self) -> Iterator[str]:
+        for row in self._tables.mvno_hosts:
+            self._recorder.hosting(
+                mvno=row["mvno"],
+                host=self._hosts[row["host"]],
+                product_name=row["product_name"],
+                fields={
+                    name: row[name] for name in ("plmn", "apn", "source", "confidence", "date_source", "note")
+                }
+                # A start that nobody recorded is at best a guess.
+                | {"date_confidence": row["date_confidence"] or Confidence.LOW},
+                valid_from=_year_start(row["valid_from"]) if row["valid_from"] else _BEGINNING,
+                # The year named is the last one of service (this project's reading; no row has one yet).
+                valid_until=_year_start(row["valid_to"], plus=1) if row["valid_to"] else FOREVER,
+            )
+            self._report.read["hostings"] += 1
+            yield f"{row['mvno']} on {row['host']}"
+
+    def _variants(self) -> Iterator[str]:
+        bands: dict[str, list[Row]] = {}
+        for row in self._tables.device_bands:
+            bands.setdefault(row["variant_id"], []).append(row)
+        for row in self._tables.devices:
+            variant = self._variant(row)
+            self._recorder.variant_radio(
+                variant=variant,
+                fields={
+                    **{f"{rat}_confidence": row[f"{rat}_conf"] for rat in ("gsm", "umts", "lte")},
+                    "ims_source": row["ims_src"],
+                    "ims_confidence": row["ims_conf"],
+                },
+                bands=[_variant_band(band) for band in bands.get(row["variant_id"], [])],
+                ims={host: row[f"ims_{host}"] for host in HOSTS_WITH_IMS if host in self._hosts},
+                valid_from=_BEGINNING,
+            )
+            self._report.read["variants"] += 1
+            yield row["variant_id"]
+
+    def _variant(self, row: Row) -> Variant:
+        maker = row["manufacturer"]
+        manufacturer = self._put(
+            Organization,
+            {"slug": slugify(maker)},
+            {"created_at": self._at},
+            name=maker,
+            kind=Organization.Kind.MANUFACTURER,
+        )
+        brand, name = row["brand"], row["marketing_name"]
+        device = self._put(
+            Device,
+            {"manufacturer": manufacturer, "brand": brand, "marketing_name": name},
+            slug=slugify(name if name.startswith(brand) else f"{brand} {name}"),
+        )
+        return self._put(
+            Variant,
+            {"slug": row["variant_id"]},
+            device=device,
+            model_number=row["model_number"],
+            codename=row["codename"],
+            sales_version=row["region"],
+            launched_in=row["launch_ym"],
+            fcc_id=row["fcc_id"],
+            notes=row["notes"],
+        )
+
+    def _put[M: Model](
+        self, model: type[M], key: Mapping[str, Any], only_new: Mapping[str, Any] | None = None, **fields: Any
+    ) -> M:
+        """Create the row, or change in it only what differs."""
+        row, is_new = model._default_manager.get_or_create(**key, defaults={**fields, **(only_new or {})})
+        kind = str(model._meta.verbose_name_plural)
+        if is_new:
+            self._report.created[kind] += 1
+            return row
+        differing = [name for name, value in fields.items() if getattr(row, name) != value]
+        if differing:
+            for name in differing:
+                setattr(row, name, fields[name])
+            row.save(update_fields=differing)
+            self._report.changed[kind] += 1
+        return row
+
+
+def _admission(row: Row | None) -> dict[str, str]:
+    names = ("admission", "ims_policy", "cs_voice", "source", "confidence")
+    return {name: row[name] if row else "" for name in names}
+
+
+def _network_band(row: Row) -> dict[str, Any]:
+    until = row["in_service_to"]
+    return {
+        **{
+            name: row[name]
+            for name in ("rat", "band", "role", "group", "voice", "in_service_from", "source", "confidence", "note")
+        },
+        "is_coverage_critical": row["coverage_critical"] == "yes",
+        "in_service_until": dt.date.fromisoformat(until) if until else None,
+    }
+
+
+def _variant_band(row: Row) -> dict[str, Any]:
+    return {
+        **{name: row[name] for name in ("rat", "band", "source", "confidence")},
+        "is_sw_disabled": row["sw_disabled"] == "1",
+    }
+
+
+def _year_start(year: str, *, plus: int = 0) -> dt.datetime:
+    return dt.datetime(int(year) + plus, 1, 1, tzinfo=dt.UTC)
