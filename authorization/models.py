@@ -267,6 +267,7 @@ class LedgerEntry(models.Model):
     request_id = models.CharField(max_length=64, blank=True)
 
     class Meta:
+        verbose_name_plural = "ledger entries"
         indexes = [models.Index(fields=["subject_kind", "subject_id", "id"], name="auth_ledger_subject")]
 
     def __str__(self) -> str:
@@ -359,7 +360,7 @@ class Sweep(models.Model):
 
 
 class SweepChunk(models.Model):
-    """Up to CHUNK_SIZE offers of a sweep, by id range; done in one transaction."""
+    """Up to settings.SWEEP_CHUNK_SIZE offers of a sweep, by id range; done in one transaction."""
 
     sweep = models.ForeignKey(Sweep, on_delete=models.PROTECT, related_name="chunks")
     first_offer_id = models.PositiveBigIntegerField()

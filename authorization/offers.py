@@ -1,5 +1,6 @@
 """Acts on a vendor's listings: save, publish, withdraw. Each writes its ledger row and announces what it did."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -58,8 +59,22 @@ class PublishOutcome:
     decision: Decision
 
 
-def save_listing(*, vendor: Organization, sku: str, terms: ListingTerms, by: Actor, at: datetime) -> SavedListing:
+def always() -> None:
+    """The precondition of an act that has none."""
+
+
+def save_listing(
+    *,
+    vendor: Organization,
+    sku: str,
+    terms: ListingTerms,
+    by: Actor,
+    at: datetime,
+    precondition: Callable[[], None] = always,
+) -> SavedListing:
     """Store the listing as the vendor sends it. The same content again changes nothing.
+
+    `precondition` is called under the lock on the listing, before anything is written; it raises to refuse.
 
     A new or changed host offer becomes DRAFT, or BLOCKED where a decision refuses it; a live one whose terms did not
     change stays live. Raises ListingRemoved, ListingMoved.
@@ -68,7 +83,9 @@ def save_listing(*, vendor: Organization, sku: str, terms: ListingTerms, by: Act
         with transaction.atomic():
             # The fence first (it stands before the listings in the order of locks): what is decided here is current.
             fence.shared()
-            listing, is_new, is_changed = _save_row(vendor=vendor, sku=sku, terms=terms, at=at)
+            listing, is_new, is_changed = _save_row(
+                vendor=vendor, sku=sku, terms=terms, at=at, precondition=precondition
+            )
             is_changed |= _save_stock(listing, terms.on_hand)
             is_changed |= _save_offers(listing, terms, by, at)
             if is_new or is_changed:
@@ -103,10 +120,14 @@ def publish_listing(*, listing: Listing, by: Actor, at: datetime) -> list[Publis
     return outcomes
 
 
-def withdraw_listing(*, listing: Listing, by: Actor, at: datetime) -> None:
+def withdraw_listing(
+    *, listing: Listing, by: Actor, at: datetime, precondition: Callable[[], None] = always
+) -> None:
     """The vendor ends its own listing, on every host and for good."""
     with transaction.atomic():
-        for offer in _locked_offers(listing):
+        offers = _locked_offers(listing)
+        precondition()
+        for offer in offers:
             if offer.state == OfferState.REMOVED:
                 continue
             _move(offer, OfferState.REMOVED, at)
@@ -166,7 +187,9 @@ def _publish_offer(offer: ListingHost, answer: Answer, decision: Decision, by: A
     return PublishOutcome(offer, answer, answer.is_allowed, decision)
 
 
-def _save_row(*, vendor: Organization, sku: str, terms: ListingTerms, at: datetime) -> tuple[Listing, bool, bool]:
+def _save_row(
+    *, vendor: Organization, sku: str, terms: ListingTerms, at: datetime, precondition: Callable[[], None]
+) -> tuple[Listing, bool, bool]:
     fields = {
         "variant": terms.variant,
         "condition": terms.condition,
@@ -177,6 +200,7 @@ def _save_row(*, vendor: Organization, sku: str, terms: ListingTerms, at: dateti
         "price_currency": terms.price_currency,
     }
     listing = Listing.objects.select_for_update().filter(vendor=vendor, sku=sku).first()
+    precondition()
     if listing is None:
         return Listing.objects.create(vendor=vendor, sku=sku, created_at=at, updated_at=at, **fields), True, False
     states = set(listing.offers.values_list("state", flat=True))

@@ -5,12 +5,14 @@ SQLite), done, and only then marked: at least once, so handlers are idempotent. 
 the next attempt as a new row, due later. The broker is only a bell: beat rings the pump every second anyway.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import structlog
+from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max, Q, QuerySet
@@ -21,11 +23,21 @@ from authorization.models import OutboxRow
 
 logger = structlog.get_logger(__name__)
 
-# A worker that died holds its rows this long. Longer than any handler may take.
-LEASE_S = 60
-BATCH = 20
+# Rows claimed at once. Few, because a worker that dies keeps its claims until their lease (settings.OUTBOX_LEASE_S) ends.
+BATCH = 5
 # Seconds until the next attempt; after the last one the row is dead and alarms.
 BACKOFF_S = (1, 5, 30, 120, 600, 3600, 21_600)
+
+
+# After a bell that failed, this process leaves the pump to beat for so long.
+SILENCE_S = 10
+
+
+class _Silence:
+    until = 0.0
+
+
+_silence = _Silence()
 
 
 class Handler(Protocol):
@@ -72,16 +84,18 @@ def ring_on_commit() -> None:
 
 def ring() -> None:
     """Wake a worker. A broker that is down costs nothing but the wait for beat: the work stands in the rows."""
-    from authorization.tasks import pump_outbox  # the task module imports this one
-
     fence.refuse_inside("bell")
+    if time.monotonic() < _silence.until:
+        return
     try:
-        pump_outbox.apply_async(retry=False, expires=30)
+        current_app.send_task("authorization.pump_outbox", retry=False, expires=30)
     except Exception as error:
+        # A broker that hangs would hold up every request behind its timeout: leave the bell to beat for a while.
+        _silence.until = time.monotonic() + SILENCE_S
         logger.warning("outbox.bell_failed", error=str(error))
 
 
-def pump(*, at: Callable[[], datetime] = clock.now, batches: int = 50) -> int:
+def pump(*, at: Callable[[], datetime] = clock.now, batches: int = 200) -> int:
     """Do what is due, until nothing is or the budget of batches is spent. Returns how many rows were done."""
     done = 0
     stamp_positions()
@@ -129,7 +143,7 @@ def _claim(at: datetime) -> list[OutboxRow]:
             free = free.select_for_update(skip_locked=True)
         rows = list(free[:BATCH])
         OutboxRow.objects.filter(pk__in=[row.pk for row in rows]).update(
-            claimed_until=now + timedelta(seconds=LEASE_S)
+            claimed_until=now + timedelta(seconds=settings.OUTBOX_LEASE_S)
         )
     return rows
 

@@ -26,8 +26,6 @@ from catalog.models import ListingHost, OfferState
 
 logger = structlog.get_logger(__name__)
 
-# One chunk is one transaction that a revocation may have to wait for.
-CHUNK_SIZE = 500
 # A clearance that ends sooner than this is renewed by the reconciler, if the offer is still allowed.
 RENEW_AHEAD = timedelta(days=1)
 
@@ -238,8 +236,9 @@ def _touched(fact_id: int | None) -> QuerySet[ListingHost]:
 
 
 def _ranges(offers: QuerySet[ListingHost]) -> Iterator[tuple[int, int]]:
-    ids = offers.order_by("id").values_list("id", flat=True).iterator(chunk_size=CHUNK_SIZE)
-    while part := list(islice(ids, CHUNK_SIZE)):
+    size = settings.SWEEP_CHUNK_SIZE
+    ids = offers.order_by("id").values_list("id", flat=True).iterator(chunk_size=size)
+    while part := list(islice(ids, size)):
         yield part[0], part[-1]
 
 

@@ -3,7 +3,9 @@
 A bad value stops the start with the name of the variable and the cure.
 """
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +57,8 @@ def _database(url: str) -> dict[str, Any]:
             ),
         }
         if IS_TEST:
-            # A file, as in the shop: Django's default in memory has other locks than WAL.
-            DATA_DIR.mkdir(parents=True, exist_ok=True)
-            database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+            # A file, as in the shop: Django's default in memory has other locks than WAL. Two runs do not share it.
+            database["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"clearline-test-{os.getpid()}.sqlite3")}
     elif engine.endswith("postgresql"):
         database["CONN_MAX_AGE"] = None
         database["CONN_HEALTH_CHECKS"] = True
@@ -80,12 +81,13 @@ def _redis_url() -> str:
     return url
 
 
-def _fence_timeout_ms() -> int:
-    value: int = env.int("CLEARLINE_FENCE_TIMEOUT_MS", default=500)
-    if not 50 <= value <= 60_000:
-        raise ImproperlyConfigured(
-            f"CLEARLINE_FENCE_TIMEOUT_MS={value}: take 50 to 60000 (milliseconds); 500 is the default."
-        )
+def _int_between(name: str, *, default: int, low: int, high: int) -> int:
+    try:
+        value: int = env.int(name, default=default)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not a whole number; take {low} to {high}, e.g. {default}.") from error
+    if not low <= value <= high:
+        raise ImproperlyConfigured(f"{name}={value}: take {low} to {high}; {default} is the default.")
     return value
 
 
@@ -157,6 +159,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = ["storefront.formats"]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
@@ -178,6 +181,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "storefront.shop.views.form_expired"
 
 # --- Security ---------------------------------------------------------------------------------------------------
@@ -232,7 +236,8 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # A dead broker must not hold up the request that has just committed: a bell is tried once, quickly.
     "socket_connect_timeout": 0.5,
-    "socket_timeout": 5,
+    # Above the second for which a worker's blocking read waits.
+    "socket_timeout": 2,
     "max_retries": 0,
 }
 CELERY_TASK_IGNORE_RESULT = True
@@ -258,13 +263,17 @@ PUBLIC_URL = env.str("CLEARLINE_PUBLIC_URL", default="").rstrip("/")
 # An exercise's clock: a file shared by the processes of one sandbox. Empty: the live clock.
 CLOCK_FILE = env.str("CLEARLINE_CLOCK_FILE", default="")
 # How long one statement of a fenced transaction, and a pause between two, may take (PostgreSQL).
-FENCE_TIMEOUT_MS = _fence_timeout_ms()
+FENCE_TIMEOUT_MS = _int_between("CLEARLINE_FENCE_TIMEOUT_MS", default=500, low=50, high=60_000)
+# Offers in one chunk of a sweep: one transaction, which a revocation may have to wait for.
+SWEEP_CHUNK_SIZE = _int_between("CLEARLINE_SWEEP_CHUNK_SIZE", default=500, low=1, high=1000)
+# How long a worker that died keeps the outbox rows it had claimed. Longer than any reaction should take.
+OUTBOX_LEASE_S = _int_between("CLEARLINE_OUTBOX_LEASE_S", default=30, low=1, high=3600)
 PAYMENT_PROVIDER_URL = env.str("PAYMENT_PROVIDER_URL", default="http://127.0.0.1:8099")
 PAYMENT_PROVIDER_KEY = env.str("PAYMENT_PROVIDER_KEY", default="")
 # Whether an offer that is allowed again goes live by itself, or waits for its vendor to publish it.
 RELIST_AUTOMATICALLY = env.bool("CLEARLINE_RELIST_AUTOMATICALLY", default=True)
 # Between the sale and the capture of its money, in seconds of business time.
-CAPTURE_DELAY_S = env.int("CLEARLINE_CAPTURE_DELAY_S", default=3600)
+CAPTURE_DELAY_S = _int_between("CLEARLINE_CAPTURE_DELAY_S", default=3600, low=0, high=604_800)
 
 # Who reacts to which event: event name -> functions called with the payload, each as its own outbox row.
 # They are checked at start (authorization.checks).
@@ -289,7 +298,7 @@ DEFAULT_FROM_EMAIL = env.str("CLEARLINE_MAIL_FROM", default="desk@clearline.exam
 
 UNFOLD = {
     "SITE_TITLE": f"{SHOP_NAME} desk",
-    "SITE_HEADER": f"{SHOP_NAME} compliance desk",
+    "SITE_HEADER": f"{SHOP_NAME} desk",
     "SITE_SYMBOL": "verified_user",
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": True, "navigation": "storefront.admin.desk.navigation"},

@@ -151,6 +151,7 @@ class Migration(migrations.Migration):
                 ('request_id', models.CharField(blank=True, max_length=64)),
             ],
             options={
+                'verbose_name_plural': 'ledger entries',
                 'indexes': [models.Index(fields=['subject_kind', 'subject_id', 'id'], name='auth_ledger_subject')],
             },
         ),

@@ -9,7 +9,6 @@ from django.db import connection, transaction
 
 from authorization import clock, outbox
 from authorization.models import OutboxRow
-from authorization.tasks import pump_outbox
 
 DONE: list[dict] = []
 FAIL_UNTIL_ATTEMPT = 0
@@ -121,19 +120,25 @@ def test_a_rolled_back_change_announces_nothing():
 
 @pytest.mark.django_db
 def test_a_broker_that_is_down_costs_nothing(monkeypatch, django_capture_on_commit_callbacks):
-    def refuse(**_):
+    rung = []
+
+    def refuse(*_, **__):
+        rung.append(1)
         raise ConnectionRefusedError("no broker")
 
-    monkeypatch.setattr(pump_outbox, "apply_async", refuse)
+    monkeypatch.setattr(outbox.current_app, "send_task", refuse)
+    monkeypatch.setattr(outbox._silence, "until", 0.0)
     with django_capture_on_commit_callbacks(execute=True) as bells:
         announce("noted", {"n": 4})
     assert len(bells) == 1
     assert outbox.pump() == 1
+    outbox.ring()
+    assert len(rung) == 1, "and it is not asked again by every request that follows"
 
 
 @pytest.mark.django_db
 def test_one_transaction_rings_once(monkeypatch, django_capture_on_commit_callbacks):
-    monkeypatch.setattr(pump_outbox, "apply_async", lambda **_: None)
+    monkeypatch.setattr(outbox.current_app, "send_task", lambda *_, **__: None)
     with django_capture_on_commit_callbacks() as bells, transaction.atomic():
         for number in range(3):
             outbox.announce(event="noted", payload={"n": number}, at=clock.now())
