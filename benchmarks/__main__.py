@@ -1,0 +1,71 @@
+"""`./dev bench NAME [--json] [--seconds N]`: each benchmark runs in a process of its own per database, on fresh rows.
+
+Figures are ratios to a floor measured in the same run, or waits in milliseconds; docs/performance.md says what they
+mean and keeps the last ones.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+BENCHMARKS = {"fence": "benchmarks.fence"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("name", choices=sorted(BENCHMARKS), nargs="?", default="fence")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="clearline-bench-") as folder:
+        results = {
+            name: run(BENCHMARKS[arguments.name], url, folder, arguments.seconds)
+            for name, url in databases(Path(folder)).items()
+        }
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    else:
+        for name, figures in results.items():
+            print(f"\n{name}")
+            for figure, value in figures.items():
+                print(f"  {figure:<58} {value}")
+    return 0
+
+
+
+def databases(folder: Path) -> dict[str, str]:
+    urls = {"sqlite": f"sqlite:///{folder / 'bench.sqlite3'}"}
+    postgres = os.environ.get("BENCH_POSTGRES_URL")
+    if not postgres:
+        raise SystemExit("BENCH_POSTGRES_URL is not set; run this through ./dev bench, which brings a PostgreSQL.")
+    return {**urls, "postgresql": postgres}
+
+
+def run(module: str, url: str, folder: str, seconds: float) -> dict[str, Any]:
+    env = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "DJANGO_SETTINGS_MODULE": "storefront.settings",
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "PAYMENT_PROVIDER_KEY": "not-called",
+        "CLEARLINE_DATA_DIR": folder,
+        "CLEARLINE_LOG_LEVEL": "ERROR",
+        "CLEARLINE_HTTPS": "false",
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+    }
+    subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], env=env, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(seconds)], env=env, check=True, stdout=subprocess.PIPE, text=True
+    )
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
