@@ -1,7 +1,7 @@
 """Writes the checked reference tables into the store, all in one transaction, and only what differs.
 
-Networks, radios of variants and hostings are facts, so they go through `authorization.groundwork`; organizations,
-devices and variants are plain rows of the catalog.
+Networks, radios of variants and hostings are facts, so they go through `authorization.groundwork`;
+organizations, devices and variants are plain rows of the catalog.
 """
 
 import datetime as dt
@@ -18,10 +18,12 @@ from authorization.actors import Actor
 from carriers.models import Confidence, HostCarrier
 from carriers.versions import FOREVER
 from catalog.models import Device, Organization, Variant
-from seeds.reference.tables import HOSTS_WITH_IMS, Row, Tables
+from seeds.reference.columns import HOSTS_WITH_IMS
+from seeds.reference.tables import Row, Tables
 
-# From when until when a snapshot of the networks counts is this project's choice: the sources describe the state
-# of about February 2016 and that of 2023-26. The older one reaches back to the first devices that matter here.
+# From when until when a snapshot of the networks counts is this project's choice: the sources describe the
+# state of about February 2016 and that of 2023-26. The older one reaches back to the first devices that
+# matter here.
 _BEGINNING = dt.datetime(2014, 1, 1, tzinfo=dt.UTC)
 _TURN = dt.datetime(2023, 1, 1, tzinfo=dt.UTC)
 ERA_VALIDITY = {"2016": (_BEGINNING, _TURN), "2026": (_TURN, FOREVER)}
@@ -46,10 +48,16 @@ class Report:
 
 def count_records(tables: Tables) -> int:
     """How many steps `load` reports."""
-    return len({(row["network"], row["era"]) for row in tables.networks}) + len(tables.mvno_hosts) + len(tables.devices)
+    return (
+        len({(row["network"], row["era"]) for row in tables.networks})
+        + len(tables.mvno_hosts)
+        + len(tables.devices)
+    )
 
 
-def load(tables: Tables, *, by: Actor, at: dt.datetime, progress: Progress = lambda done, what: None) -> Report:
+def load(
+    tables: Tables, *, by: Actor, at: dt.datetime, progress: Progress = lambda done, what: None
+) -> Report:
     """Bring the store to what the tables say. The tables win over edits made since the last load."""
     report = Report()
     with groundwork.recording(by=by, at=at, reason="reference data loaded") as recorder:
@@ -61,7 +69,9 @@ def load(tables: Tables, *, by: Actor, at: dt.datetime, progress: Progress = lam
 
 
 class _Loader:
-    def __init__(self, tables: Tables, recorder: groundwork.Recorder, report: Report, at: dt.datetime) -> None:
+    def __init__(
+        self, tables: Tables, recorder: groundwork.Recorder, report: Report, at: dt.datetime
+    ) -> None:
         self._tables, self._recorder, self._report, self._at = tables, recorder, report, at
         self._hosts: dict[str, HostCarrier] = {}
 
@@ -77,7 +87,9 @@ class _Loader:
             snapshots.setdefault((row["network"], row["era"]), []).append(row)
         rules = {(row["network"], row["era"]): row for row in self._tables.network_rules}
         for (code, era), bands in snapshots.items():
-            self._hosts[code] = self._put(HostCarrier, {"code": code}, name=bands[0]["carrier"], plmn=bands[0]["plmn"])
+            self._hosts[code] = self._put(
+                HostCarrier, {"code": code}, name=bands[0]["carrier"], plmn=bands[0]["plmn"]
+            )
             valid_from, valid_until = ERA_VALIDITY[era]
             self._recorder.network(
                 host=self._hosts[code],
@@ -183,7 +195,17 @@ def _network_band(row: Row) -> dict[str, Any]:
     return {
         **{
             name: row[name]
-            for name in ("rat", "band", "role", "group", "voice", "in_service_from", "source", "confidence", "note")
+            for name in (
+                "rat",
+                "band",
+                "role",
+                "group",
+                "voice",
+                "in_service_from",
+                "source",
+                "confidence",
+                "note",
+            )
         },
         "is_coverage_critical": row["coverage_critical"] == "yes",
         "in_service_until": dt.date.fromisoformat(until) if until else None,

@@ -1,0 +1,262 @@
+"""Builders of rows and of small worlds, for the tests and for the replay.
+
+Facts of authority, hostings and clearances are made by calling the functions that the desk and the API call;
+no factory writes a version row or a state. Everything built here is marked simulated where the model can say
+so.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+import factory
+from django.conf import settings
+from django.contrib.auth.models import User
+
+from authorization import agreements, approvals, clock, groundwork, offers, policies
+from authorization.actors import Actor
+from authorization.models import Assurance, Fact, PolicyVersion
+from carriers.models import Confidence, HostCarrier, Hosting
+from carriers.versions import FOREVER
+from catalog.models import Channel, Condition, Device, Listing, ListingHost, OfferState, Organization, Variant
+from storefront.models import PrepaidPlan
+
+BUILDER = Actor("exercise", "factories")
+LONG_AGO = dt.datetime(2014, 1, 1, tzinfo=dt.UTC)
+PASSWORD = "only-for-tests-and-exercises"
+
+
+class OrganizationFactory(factory.django.DjangoModelFactory[Organization]):
+    class Meta:
+        model = Organization
+        django_get_or_create = ("slug",)
+
+    kind = Organization.Kind.VENDOR
+    slug = factory.Sequence(lambda n: f"organization-{n}")
+    name = factory.LazyAttribute(lambda made: made.slug.replace("-", " ").title())
+    is_simulated = True
+    contact_email = factory.LazyAttribute(lambda made: f"desk@{made.slug}.example")
+    created_at = LONG_AGO
+
+
+class DeviceFactory(factory.django.DjangoModelFactory[Device]):
+    class Meta:
+        model = Device
+        django_get_or_create = ("slug",)
+
+    manufacturer = factory.SubFactory(OrganizationFactory, kind=Organization.Kind.MANUFACTURER)
+    brand = factory.LazyAttribute(lambda made: made.manufacturer.name)
+    slug = factory.Sequence(lambda n: f"device-{n}")
+    marketing_name = factory.LazyAttribute(lambda made: made.slug.replace("-", " ").title())
+
+
+class VariantFactory(factory.django.DjangoModelFactory[Variant]):
+    class Meta:
+        model = Variant
+        django_get_or_create = ("slug",)
+
+    device = factory.SubFactory(DeviceFactory)
+    slug = factory.Sequence(lambda n: f"variant-{n}")
+    model_number = factory.LazyAttribute(lambda made: made.slug.upper())
+
+
+class HostCarrierFactory(factory.django.DjangoModelFactory[HostCarrier]):
+    class Meta:
+        model = HostCarrier
+        django_get_or_create = ("code",)
+
+    code = factory.Sequence(lambda n: f"host-{n}")
+    name = factory.LazyAttribute(lambda made: made.code.replace("-", " ").title())
+    plmn = "310-260"
+
+
+class HostingFactory(factory.django.DjangoModelFactory[Hosting]):
+    """A hosting of the shop's own virtual operator. It is a fact, so the desk's function records it."""
+
+    class Meta:
+        model = Hosting
+
+    mvno = factory.LazyFunction(lambda: settings.SHOP_MVNO)
+    host = factory.SubFactory(HostCarrierFactory)
+    product_name = ""
+    valid_from = LONG_AGO
+    valid_until = FOREVER
+    at = factory.LazyFunction(clock.now)
+
+    @classmethod
+    def _create(cls, model_class: type[Hosting], *args: Any, **kwargs: Any) -> Hosting:
+        at = kwargs.pop("at")
+        with groundwork.recording(by=BUILDER, at=at, reason="a hosting for a small world") as recorder:
+            recorder.hosting(
+                mvno=kwargs["mvno"],
+                host=kwargs["host"],
+                product_name=kwargs["product_name"],
+                fields={"plmn": kwargs["host"].plmn, "date_confidence": Confidence.LOW, "note": "simulated"},
+                valid_from=kwargs["valid_from"],
+                valid_until=kwargs["valid_until"],
+            )
+        return Hosting.objects.get(
+            mvno=kwargs["mvno"], host=kwargs["host"], product_name=kwargs["product_name"]
+        )
+
+
+class PlanFactory(factory.django.DjangoModelFactory[PrepaidPlan]):
+    class Meta:
+        model = PrepaidPlan
+        django_get_or_create = ("slug",)
+
+    hosting = factory.SubFactory(HostingFactory)
+    slug = factory.Sequence(lambda n: f"plan-{n}")
+    name = factory.LazyAttribute(lambda made: made.slug.replace("-", " ").title())
+    price_amount = Decimal("25.00")
+    allowance = "unlimited talk and text, 2.5 GB"
+
+
+class UserFactory(factory.django.DjangoModelFactory[User]):
+    """Somebody of the shop's staff. Roles are given by `storefront.roles`."""
+
+    class Meta:
+        model = User
+        django_get_or_create = ("username",)
+        skip_postgeneration_save = True
+
+    username = factory.Sequence(lambda n: f"person-{n}")
+    email = factory.LazyAttribute(lambda made: f"{made.username}@clearline.example")
+    is_staff = True
+    password = factory.django.Password(PASSWORD)
+
+
+class World(NamedTuple):
+    """One offer that is live, and all that it rests on."""
+
+    listing: Listing
+    offer: ListingHost
+    agreement: Fact
+    approval: Fact
+    host: HostCarrier
+    vendor: Organization
+    variant: Variant
+    hosting: Hosting
+
+
+def make_terms(
+    *,
+    variant: Variant,
+    hosts: Iterable[HostCarrier],
+    price_amount: Decimal = Decimal("199.00"),
+    on_hand: int = 20,
+    description: str = "",
+) -> offers.ListingTerms:
+    return offers.ListingTerms(
+        variant=variant,
+        hosts=tuple(hosts),
+        condition=Condition.NEW,
+        territory=settings.SHOP_TERRITORY,
+        channel=Channel.WEB,
+        description=description,
+        price_amount=price_amount,
+        price_currency="USD",
+        on_hand=on_hand,
+    )
+
+
+def ensure_policy(*, at: dt.datetime) -> None:
+    """Shut the gate, unless a policy is recorded already: a test may have chosen another one."""
+    if not PolicyVersion.objects.current().exists():
+        policies.set_policy(
+            **policies.POLICY_GATE_SHUT, by=BUILDER, at=at, reason="the default of a small world"
+        )
+
+
+def make_agreement(
+    *,
+    grantor: Organization,
+    grantee: Organization,
+    at: dt.datetime,
+    models: Iterable[Variant] | Literal["*"] = "*",
+    may_sublicense: bool = False,
+    assurance: str = Assurance.VERIFIED,
+    code: str | None = None,
+    valid_from: dt.datetime | None = None,
+    valid_until: dt.datetime = FOREVER,
+) -> Fact:
+    return agreements.record_agreement(
+        code=code or _next_code("AG", Fact.Kind.AGREEMENT),
+        grantor=grantor,
+        grantee=grantee,
+        may_sublicense=may_sublicense,
+        assurance=assurance,
+        models=models,
+        territories=[settings.SHOP_TERRITORY],
+        channels="*",
+        conditions="*",
+        valid_from=valid_from or at - dt.timedelta(days=1),
+        valid_until=valid_until,
+        document="simulated",
+        by=BUILDER,
+        at=at,
+    )
+
+
+def make_approval(
+    *,
+    host: HostCarrier,
+    variant: Variant,
+    at: dt.datetime,
+    state: str = "approved",
+    code: str | None = None,
+    valid_until: dt.datetime = FOREVER,
+) -> Fact:
+    return approvals.record_approval(
+        code=code or _next_code("CA", Fact.Kind.APPROVAL),
+        host=host,
+        variant=variant,
+        state=state,
+        valid_from=at - dt.timedelta(days=1),
+        valid_until=valid_until,
+        document="simulated",
+        by=BUILDER,
+        at=at,
+    )
+
+
+def make_sellable(
+    *,
+    vendor: Organization | None = None,
+    variant: Variant | None = None,
+    host: HostCarrier | None = None,
+    at: dt.datetime | None = None,
+    sku: str | None = None,
+    price_amount: Decimal = Decimal("199.00"),
+    on_hand: int = 20,
+) -> World:
+    """One live offer: policy, hosting, verified agreement, approval, saved and published listing."""
+    at = at or clock.now()
+    vendor = vendor or OrganizationFactory.create(kind=Organization.Kind.VENDOR)
+    variant = variant or VariantFactory.create()
+    host = host or HostCarrierFactory.create()
+    ensure_policy(at=at)
+    hosting = HostingFactory.create(host=host, at=at)
+    agreement = make_agreement(grantor=variant.device.manufacturer, grantee=vendor, models=[variant], at=at)
+    approval = make_approval(host=host, variant=variant, at=at)
+    saved = offers.save_listing(
+        vendor=vendor,
+        sku=sku or f"SKU-{variant.model_number}",
+        terms=make_terms(variant=variant, hosts=[host], price_amount=price_amount, on_hand=on_hand),
+        by=BUILDER,
+        at=at,
+    )
+    outcomes = offers.publish_listing(listing=saved.listing, by=BUILDER, at=at)
+    if not all(outcome.is_live for outcome in outcomes):
+        raise AssertionError(
+            f"The small world is not sellable: {[outcome.answer.reason_codes for outcome in outcomes]}"
+        )
+    offer = ListingHost.objects.select_related("listing__variant__device", "host").get(
+        listing=saved.listing, host=host, state=OfferState.LIVE
+    )
+    return World(saved.listing, offer, agreement, approval, host, vendor, variant, hosting)
+
+
+def _next_code(prefix: str, kind: str) -> str:
+    return f"{prefix}-{Fact.objects.filter(kind=kind).count() + 1:04d}"

@@ -1,0 +1,163 @@
+"""The commands of `./dev`: what they are called, what they take, and what they do.
+
+This module is read before the virtual environment exists, so it imports nothing but the standard library;
+what needs more is imported inside the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seeds.sandbox.processes import PROJECT, Supervisor
+from seeds.sandbox.stack import WEB_PORT, environment_for_manage, say, start_shop, start_stack
+
+RUNTIME = "requirements.txt"
+DEVELOPMENT = "requirements-dev.txt"
+
+
+@dataclass(frozen=True)
+class Command:
+    summary: str
+    run: Callable[[argparse.Namespace], int]
+    requirements: str
+    add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    # For commands that hand on all they are given, options included.
+    takes_anything: bool = False
+
+
+def demo(options: argparse.Namespace) -> int:
+    from seeds.replay.main import run
+
+    say("Clearline, in a sandbox that is thrown away:")
+    database = "postgres" if options.postgres else "sqlite"
+    with start_stack("demo", database=database, port=options.port) as stack:
+        code = run(
+            stack=stack,
+            dates=options.dates,
+            json_path=options.json,
+            open_stack=lambda policy: start_stack(f"demo-{policy}", database=database, port=0),
+        )
+        if stack.failures:
+            return code or 1
+        if not options.exit:
+            say("\nThe sandbox stays until Ctrl-C.")
+            return stack.wait()
+    return code
+
+
+def demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--exit", action="store_true", help="end after the replay, with its exit code")
+    parser.add_argument("--json", type=_caller_path, metavar="FILE", help="write the findings there as well")
+    parser.add_argument("--dates", choices=["press", "article"], default="press", help="whose dates")
+    parser.add_argument("--port", type=int, default=WEB_PORT, help="port of the store (default: %(default)s)")
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of SQLite")
+
+
+def up(options: argparse.Namespace) -> int:
+    say("Clearline, with its data in var/:")
+    with start_shop(port=options.port) as shop:
+        # What they print matters here, what they log does not.
+        env = {"CLEARLINE_LOG_LEVEL": "WARNING"} | shop.env
+        for command in ("load_reference", "bootstrap_desk"):
+            code = shop.supervisor.run_in_terminal([sys.executable, "manage.py", command], env=env)
+            if code:
+                return code
+        say(f"\nThe store   {shop.base_url}/\nThe desk    {shop.base_url}/admin/")
+        say(f"Logs        {shop.data_dir}/logs/\nIt runs until Ctrl-C.")
+        return shop.wait()
+
+
+def up_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=WEB_PORT, help="port of the store (default: %(default)s)")
+
+
+def manage(options: argparse.Namespace) -> int:
+    # Replaces this process: an interactive shell keeps its terminal, signals and exit code.
+    os.execve(sys.executable, [sys.executable, "manage.py", *options.rest], environment_for_manage())
+
+
+def bench(options: argparse.Namespace) -> int:
+    from seeds.sandbox.postgres import TemporaryPostgres
+
+    with Supervisor() as supervisor, TemporaryPostgres(fsync=True, supervisor=supervisor) as url:
+        argv = [sys.executable, "-m", "benchmarks", *options.rest]
+        return supervisor.run_in_terminal(argv, env=os.environ | {"BENCH_POSTGRES_URL": url})
+
+
+def check(_options: argparse.Namespace) -> int:
+    from seeds.sandbox.verification import run_checks
+
+    return run_checks()
+
+
+def test(options: argparse.Namespace) -> int:
+    from seeds.sandbox.verification import run_checks, run_tests
+
+    checked = 0 if options.no_check else run_checks()
+    databases = [name for name in ("sqlite", "postgres") if options.only in (None, name)]
+    tested = run_tests(databases, options.rest)
+    if checked:
+        say("The checks failed as well: see their table above.")
+    return tested or checked
+
+
+def test_options(parser: argparse.ArgumentParser) -> None:
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--sqlite-only", dest="only", action="store_const", const="sqlite")
+    only.add_argument("--postgres-only", dest="only", action="store_const", const="postgres")
+    parser.add_argument("--no-check", action="store_true", help="leave out what ./dev check does")
+    parser.epilog = "What stands after -- goes to pytest, for example: ./dev test -- -k fence -x"
+
+
+COMMANDS = {
+    "demo": Command("replay the Xiaomi case in a throw-away store", demo, RUNTIME, demo_options),
+    "up": Command("run the store, with its data kept in var/", up, RUNTIME, up_options),
+    "test": Command("check, then the tests on SQLite and on PostgreSQL", test, DEVELOPMENT, test_options),
+    "check": Command("lint, format, types, migrations, imports", check, DEVELOPMENT),
+    "bench": Command("measure: ./dev bench NAME [ARGS]", bench, DEVELOPMENT, takes_anything=True),
+    "manage": Command("manage.py, on the data of `up`", manage, RUNTIME, takes_anything=True),
+}
+
+
+class UnknownCommand(Exception):
+    pass
+
+
+def overview() -> str:
+    lines = [f"  ./dev {name:<8} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(["Clearline. Commands:", "", *lines, "", "Options of one: ./dev COMMAND --help"])
+
+
+def parse(arguments: Sequence[str]) -> tuple[Command, argparse.Namespace] | None:
+    """The command and its options; None when only help is wanted. Wrong options end the program here."""
+    name, *rest = arguments or ["help"]
+    if name in ("help", "-h", "--help"):
+        return None
+    if name not in COMMANDS:
+        raise UnknownCommand(f"./dev knows no command {name!r}.\n\n{overview()}")
+    command = COMMANDS[name]
+    if command.takes_anything:
+        return command, argparse.Namespace(rest=rest)
+    parser = argparse.ArgumentParser(prog=f"./dev {name}", description=command.summary)
+    command.add_options(parser)
+    own, further = _split(rest)
+    if further and name != "test":
+        parser.error("nothing may stand after --")
+    return command, parser.parse_args(own, argparse.Namespace(rest=further))
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    if "--" not in arguments:
+        return list(arguments), []
+    position = arguments.index("--")
+    return list(arguments[:position]), list(arguments[position + 1 :])
+
+
+def _caller_path(text: str) -> Path:
+    """`./dev` works in the project's folder; a file that is named belongs to where it was called."""
+    return Path(os.environ.get("CLEARLINE_CALLED_FROM", PROJECT), text)

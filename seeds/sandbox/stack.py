@@ -1,0 +1,286 @@
+"""The whole store on one machine: broker, payment provider, web, two workers and beat."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from seeds.sandbox.broker import start_broker
+from seeds.sandbox.ports import LOOPBACK, choose_port
+from seeds.sandbox.postgres import TemporaryPostgres
+from seeds.sandbox.processes import PROJECT, Service, ServiceFailed, Supervisor
+from seeds.sandbox.static_files import COLLECT, collect_static_files
+
+WEB_PORT = 8000
+# Not Redis's own 6379: somebody's real one may come back there.
+BROKER_PORT = 6390
+PROVIDER_PORT = 8099
+VAR = PROJECT / "var"
+# What `./dev up` tells `./dev manage` about itself.
+RUNNING = VAR / "running.json"
+
+# A sandbox must not be able to reach the shop that the caller's environment describes, so what begins with
+# one of these is not handed on to it.
+_SHOP_SETTINGS = (
+    *("CLEARLINE_", "PAYMENT_PROVIDER_", "EMAIL_URL", "DATABASE_URL", "REDIS_URL", "SECRET_KEY"),
+    *("DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DJANGO_SETTINGS_MODULE"),
+)
+
+
+@dataclass
+class Stack:
+    """A running store, as the replay and the commands see it."""
+
+    name: str
+    env: dict[str, str]
+    data_dir: Path
+    clock_file: Path | None
+    supervisor: Supervisor
+    base_url: str = ""
+    provider_url: str = ""
+    provider_key: str = ""
+
+    def manage(
+        self, *args: str, input: str | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "manage.py", *args]
+        return self.supervisor.run(argv, env={**self.env, **(env or {})}, input=input)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to a service and its children."""
+        self.supervisor.kill(name)
+
+    def stop(self, name: str) -> None:
+        self.supervisor.stop(name)
+
+    def restart(self, name: str) -> None:
+        self.supervisor.restart(name)
+
+    def pids(self, name: str) -> list[int]:
+        return self.supervisor.pids(name)
+
+    def wait(self) -> int:
+        """Until the caller is interrupted; or 1 when a service fails, which has been reported by then."""
+        try:
+            self.supervisor.wait()
+        except ServiceFailed:
+            return 1
+
+    @property
+    def failures(self) -> list[str]:
+        return self.supervisor.failures
+
+
+def say(text: str) -> None:
+    """A line of progress; a terminal that is gone is no reason to stop in the middle of an ending."""
+    with suppress(OSError):
+        print(text, flush=True)
+
+
+@contextmanager
+def start_stack(
+    sandbox_name: str,
+    *,
+    database: str = "sqlite",
+    port: int = WEB_PORT,
+    report: Callable[[str], None] = say,
+) -> Iterator[Stack]:
+    """A store of its own in a throw-away folder: database, broker, clock and provider are nobody else's."""
+    with ExitStack() as cleanup:
+        supervisor = cleanup.enter_context(Supervisor(on_failure=report))
+        data_dir = Path(tempfile.mkdtemp(prefix=f"clearline-{sandbox_name}-"))
+        supervisor.remove_at_end(data_dir)
+        clock_file = data_dir / "clock.json"
+        env = (
+            environment_without_shop()
+            | _local_settings(data_dir)
+            | {
+                "DATABASE_URL": f"sqlite:///{data_dir}/clearline.sqlite3",
+                "CLEARLINE_CLOCK_FILE": str(clock_file),
+                "PAYMENT_PROVIDER_KEY": secrets.token_hex(16),
+            }
+        )
+        stack = Stack(sandbox_name, env, data_dir, clock_file, supervisor)
+        if database == "postgres":
+            with _phase(report, "PostgreSQL"):
+                server = TemporaryPostgres(fsync=True, supervisor=supervisor)
+                env["DATABASE_URL"] = cleanup.enter_context(server)
+        _start_services(stack, port, report)
+        yield stack
+
+
+@contextmanager
+def start_shop(*, port: int = WEB_PORT, report: Callable[[str], None] = say) -> Iterator[Stack]:
+    """The store with its data kept in `var/`, or where DATABASE_URL and REDIS_URL say."""
+    VAR.mkdir(exist_ok=True)
+    with open(VAR / "up.lock", "w") as lock, Supervisor(on_failure=report) as supervisor:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceFailed("The store is up already; only one at a time may use var/.") from None
+        stack = Stack("shop", _shop_settings(), VAR, None, supervisor)
+        _start_services(stack, port, report)
+        addresses = {name: stack.env[name] for name in ("REDIS_URL", "PAYMENT_PROVIDER_URL")}
+        RUNNING.write_text(json.dumps(addresses))
+        try:
+            yield stack
+        finally:
+            RUNNING.unlink(missing_ok=True)
+
+
+def environment_for_manage() -> dict[str, str]:
+    """The shop's settings, and the addresses of its services when it is up."""
+    addresses = {"REDIS_URL": f"redis://{LOOPBACK}:{BROKER_PORT}/0"}
+    with suppress(FileNotFoundError):
+        addresses = json.loads(RUNNING.read_text())
+    return addresses | _shop_settings()
+
+
+def _shop_settings() -> dict[str, str]:
+    """The caller's own settings win."""
+    VAR.mkdir(exist_ok=True)
+    defaults = _local_settings(VAR) | {
+        "DATABASE_URL": f"sqlite:///{VAR}/clearline.sqlite3",
+        "PAYMENT_PROVIDER_KEY": _kept_secret(VAR / "payment-provider-key"),
+    }
+    return defaults | os.environ
+
+
+def environment_without_shop() -> dict[str, str]:
+    """The caller's environment, less all that describes a shop."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SHOP_SETTINGS)}
+
+
+def _local_settings(data_dir: Path) -> dict[str, str]:
+    """What every store on this machine is told; plain HTTP, since it answers on the loopback address only."""
+    _kept_secret(data_dir / "secret-key")
+    return {
+        "CLEARLINE_DATA_DIR": str(data_dir),
+        "CLEARLINE_HTTPS": "false",
+        "ALLOWED_HOSTS": f"{LOOPBACK},localhost",
+        "PYTHONUNBUFFERED": "1",
+        "SECRET_KEY_FILE": str(data_dir / "secret-key"),
+    }
+
+
+def _start_services(stack: Stack, port: int, report: Callable[[str], None]) -> None:
+    env, supervisor = stack.env, stack.supervisor
+    logs = stack.data_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    if "REDIS_URL" not in env:
+        with _phase(report, "broker"):
+            env["REDIS_URL"] = start_broker(supervisor, stack.data_dir / "broker", preferred_port=BROKER_PORT)
+    if "PAYMENT_PROVIDER_URL" not in env:
+        with _phase(report, "payment provider"):
+            _start_payment_provider(stack, logs)
+    stack.provider_url = env["PAYMENT_PROVIDER_URL"]
+    stack.provider_key = env["PAYMENT_PROVIDER_KEY"]
+    with _phase(report, "database tables"):
+        _must_succeed(stack, "migrate", "--no-input")
+    with _phase(report, "static files"):
+        collect_static_files(
+            VAR, lambda: _must_succeed(stack, *COLLECT, env={"CLEARLINE_DATA_DIR": str(VAR)})
+        )
+        if stack.data_dir != VAR:
+            shutil.copytree(VAR / "static", stack.data_dir / "static")
+    with _phase(report, "web, workers and beat"):
+        web_port = choose_port(port)
+        workers = [_worker(stack, name, logs) for name in ("worker1", "worker2")]
+        services = [_web(stack, web_port, logs), *workers, _beat(stack, logs)]
+        for service in services:
+            supervisor.start(service, wait=False)
+        supervisor.wait_ready(*(service.name for service in services))
+    if port and web_port != port:
+        report(f"  port {port} is taken; the store is on {web_port}")
+    stack.base_url = f"http://{LOOPBACK}:{web_port}"
+
+
+def _start_payment_provider(stack: Stack, logs: Path) -> None:
+    port = choose_port(PROVIDER_PORT)
+    stack.env["PAYMENT_PROVIDER_URL"] = f"http://{LOOPBACK}:{port}"
+    key = stack.env["PAYMENT_PROVIDER_KEY"]
+    argv = [sys.executable, "-m", "seeds.payment_provider", "--port", str(port), "--key", key]
+    ready = _answers_http(port, "/health")
+    stack.supervisor.start(Service("payments", argv, stack.env, log=logs / "payments.log", ready=ready))
+
+
+def _web(stack: Stack, port: int, logs: Path) -> Service:
+    granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "storefront.wsgi:application"]
+    options = ["--host", LOOPBACK, "--port", str(port), "--workers", "1", "--blocking-threads", "4"]
+    ready = _answers_http(port, "/livez")
+    return Service("web", [*granian, *options], stack.env, log=logs / "web.log", ready=ready)
+
+
+def _worker(stack: Stack, name: str, logs: Path) -> Service:
+    options = ["--concurrency", "1", "--pool", "prefork", "-n", f"{name}@%h", "-l", "INFO"]
+    # One host and two workers: they need not greet each other at every start.
+    argv = [*_celery("worker"), *options, "--without-gossip", "--without-mingle"]
+    log = logs / f"{name}.log"
+    return Service(name, argv, _talkative(stack), log=log, ready=lambda text: " ready." in text)
+
+
+def _beat(stack: Stack, logs: Path) -> Service:
+    argv = [*_celery("beat"), "-s", str(stack.data_dir / "beat-schedule"), "-l", "INFO"]
+    log = logs / "beat.log"
+    return Service("beat", argv, _talkative(stack), log=log, ready=lambda text: "beat: Starting" in text)
+
+
+def _talkative(stack: Stack) -> dict[str, str]:
+    """Whatever the caller wants logged: that a worker is ready is only known from its log."""
+    return stack.env | {"CLEARLINE_LOG_LEVEL": "INFO"}
+
+
+def _celery(command: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "-A", "storefront", command]
+
+
+def _answers_http(port: int, path: str) -> Callable[[str], bool]:
+    def ask(_log: str) -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status < 400
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return ask
+
+
+def _must_succeed(stack: Stack, *args: str, env: Mapping[str, str] | None = None) -> None:
+    result = stack.manage(*args, env=env)
+    if result.returncode:
+        last = "\n    ".join((result.stdout + result.stderr).strip().splitlines()[-15:])
+        raise ServiceFailed(f"manage.py {args[0]} failed:\n    {last}")
+
+
+@contextmanager
+def _phase(report: Callable[[str], None], title: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    report(f"  {title:<24}{time.monotonic() - started:5.1f} s")
+
+
+def _kept_secret(path: Path) -> str:
+    """The secret in the file, made at the first call; nobody but its owner may read it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    secret = secrets.token_urlsafe(48)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secret)
+    return secret

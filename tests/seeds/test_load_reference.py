@@ -1,0 +1,246 @@
+"""`manage.py load_reference`: whole tables in, twice the same, and nothing at all of a faulty one."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from authorization.models import LedgerEntry, OutboxRow, Revision
+from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
+from carriers.versions import FOREVER
+from catalog.models import Device, Organization, Variant, VariantBand, VariantIms, VariantVersion
+
+pytestmark = pytest.mark.django_db
+
+WRITTEN = (
+    HostCarrier, Network, NetworkVersion, NetworkBand, Hosting, HostingVersion,
+    Organization, Device, Variant, VariantVersion, VariantBand, VariantIms, Revision, LedgerEntry, OutboxRow,
+)  # fmt: skip
+
+
+def load(folder: Path | None = None) -> str:
+    out = StringIO()
+    arguments = ["--path", str(folder)] if folder else []
+    call_command("load_reference", *arguments, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def refusal(folder: Path) -> list[str]:
+    err = StringIO()
+    before = counts()
+    with pytest.raises(CommandError) as caught:
+        call_command("load_reference", "--path", str(folder), stdout=StringIO(), stderr=err)
+    assert counts() == before
+    assert "nothing was written" in str(caught.value)
+    assert caught.value.returncode == 1
+    return err.getvalue().splitlines()
+
+
+def counts() -> dict[str, int]:
+    return {model.__name__: model._default_manager.count() for model in WRITTEN}
+
+
+def edit(folder: Path, name: str, change: Callable[[str], str]) -> None:
+    path = folder / name
+    text = path.read_text(encoding="utf-8")
+    changed = change(text)
+    assert changed != text, "the edit must change something"
+    path.write_text(changed, encoding="utf-8")
+
+
+def replace(old: str, new: str) -> Callable[[str], str]:
+    return lambda text: text.replace(old, new, 1)
+
+
+# --- what is loaded ---------------------------------------------------------------------------------------
+
+
+def test_loads_every_table() -> None:
+    said = load()
+    assert "7 network snapshots, 6 hostings, 40 variants" in said
+    assert (
+        counts()
+        | {
+            "HostCarrier": 4,
+            "Network": 7,
+            "NetworkBand": 57,
+            "Hosting": 6,
+            "Organization": 10,
+            "Variant": 40,
+            "VariantBand": 1039,
+            "VariantIms": 120,
+            "Revision": 1,
+        }
+        == counts()
+    )
+
+
+def test_a_second_load_writes_nothing_and_says_so() -> None:
+    load()
+    before = counts()
+    assert "up to date" in load()
+    assert "nothing to write" in load()
+    assert counts() == before
+
+
+def test_a_changed_cell_makes_one_new_version(tables_folder: Path) -> None:
+    load(tables_folder)
+    edit(tables_folder, "networks.csv", replace("LTE,B12,low band coverage", "LTE,B12,low band"))
+    edit(
+        tables_folder,
+        "devices.csv",
+        replace("Bands of this variant are unconfirmed.", "Bands are unconfirmed."),
+    )
+    said = load(tables_folder)
+    assert "Variants changed: 1, new versions of facts: 1." in said
+    versions = NetworkVersion.objects.filter(head__host__code="tmobile", head__era="2016").order_by(
+        "version_no"
+    )
+    assert [version.rev_to for version in versions] == [versions[1].rev_from, None]
+    assert Variant.objects.get(model_number="2014817").notes == "Bands are unconfirmed."
+
+
+def test_snapshots_of_a_network_meet_without_gap() -> None:
+    load()
+    older, newer = NetworkVersion.objects.filter(head__host__code="tmobile").order_by("valid_from")
+    assert (older.head.era, newer.head.era) == ("2016", "2026")
+    assert older.valid_until == newer.valid_from
+    assert newer.valid_until == FOREVER
+
+
+def test_a_start_that_nobody_recorded_is_marked_low() -> None:
+    load()
+    mint = HostingVersion.objects.get(head__mvno="Mint Mobile")
+    assert (mint.valid_from.year, mint.date_confidence) == (2014, "L")
+    assert HostingVersion.objects.get(head__product_name="Warp").valid_from.year == 2018
+
+
+def test_bands_keep_source_confidence_and_what_software_keeps_off() -> None:
+    load()
+    moto = Variant.objects.get(slug="motorola-motoe2-xt1527")
+    band = VariantBand.objects.get(version__head=moto, rat="LTE", band="B12")
+    assert band.is_sw_disabled
+    assert band.source
+    assert band.confidence
+    assert set(VariantIms.objects.filter(version__head=moto).values_list("host__code", flat=True)) == {
+        "tmobile",
+        "att",
+        "verizon",
+    }
+
+
+def test_a_byte_order_mark_and_a_trailing_blank_line_are_no_fault(tables_folder: Path) -> None:
+    path = tables_folder / "devices.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\n")
+    assert "40 variants" in load(tables_folder)
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+FAULTS = [
+    ("devices.csv", replace("codename,region", "codename,market"), "devices.csv:1:region: this column"),
+    ("devices.csv", replace("codename,region", "codename,market"), "devices.csv:1:market: unknown column"),
+    ("devices.csv", replace("codename,region", "region,region"), "1:region: this column stands twice"),
+    ("devices.csv", replace(",incident2016,", ",incident,"), "devices.csv:2:set: 'incident' is not one of"),
+    ("devices.csv", replace(",2015-01,", ",2015-13,"), "devices.csv:2:launch_ym: '2015-13' is not valid"),
+    ("devices.csv", replace("B1;B2;B5,", "B1;B2;B99,"), "devices.csv:2:umts_bands: UMTS 'B99' is no band"),
+    ("devices.csv", replace("B1;B2;B5,", "B1;;B5,"), "devices.csv:2:umts_bands: 'B1;;B5' has an empty"),
+    ("devices.csv", replace("B1;B2;B5,", "B1;B2,"), "2:umts_bands: device_bands.csv does not agree on B5"),
+    ("devices.csv", replace("MM+ADL,H", "MM+HEARSAY,H"), "devices.csv:2:model_src: source 'HEARSAY'"),
+    ("devices.csv", replace("xiaomi-redmi2-2014817,", "xiaomi-redmi2-2014811,"), "stands in row 2 already"),
+    ("devices.csv", replace(",2014817,", ",2014811,"), "3:model_number: 2014811 stands in row 2 already"),
+    ("devices.csv", replace(",2014811,", f",{'1' * 65},"), "devices.csv:2:model_number: has 65 characters"),
+    ("devices.csv", replace(",2014811,", ",2014\x00811,"), "2:model_number: holds a control character"),
+    ("devices.csv", replace(",Xiaomi,Redmi,", ",,Redmi,"), "devices.csv:2:manufacturer: is empty"),
+    ("devices.csv", replace(",no,no,no,", ",no,no,maybe,"), "devices.csv:2:ims_verizon: 'maybe' is not"),
+    ("devices.csv", replace(",wt88047,", ","), "devices.csv:2:-: has 38 cells, the header has 39"),
+    ("devices.csv", replace('"Listed at USD 119', '"Listed" at USD 119'), "is not readable as CSV"),
+    ("device_bands.csv", replace("GSM,GSM900,0", "GSM,GSM900,2"), "device_bands.csv:2:sw_disabled: '2'"),
+    ("device_bands.csv", replace("GSM,GSM900,0", "5G,GSM900,0"), "device_bands.csv:2:rat: '5G' is not"),
+    ("networks.csv", replace("2022-07-01", "2022-07-32"), "3:in_service_to: '2022-07-32' is no date"),
+    ("networks.csv", replace(",2016,GSM,", ",2017,GSM,"), "networks.csv:2:era: '2017' is not one of"),
+    ("networks.csv", replace("legacy,gsm", "legacy,lte_core"), "2:group: group lte_core is not one of GSM"),
+    ("networks.csv", replace("T-Mobile US,310-260,2016,U", "T-Mobil,310-260,2016,U"), "3:carrier:"),
+    ("network_rules.csv", replace(",open,", ",ajar,"), "network_rules.csv:2:admission: 'ajar' is not one of"),
+    ("mvno_hosts.csv", replace("US Mobile,tmobile", "US Mobile,tmobil"), "2:host: 'tmobil' is no network"),
+    ("mvno_hosts.csv", replace(",2015,,", ",2015,2014,"), "mvno_hosts.csv:2:valid_to: ends (2014) before"),
+    ("mvno_hosts.csv", replace(",2015,", ",lately,"), "mvno_hosts.csv:2:valid_from: 'lately' is not valid"),
+    ("bands.csv", replace("1920", "wide"), "bands.csv:2:ul_low: 'wide' is no frequency"),
+    ("bands.csv", replace("LTE,B2,", "LTE,B1,"), "bands.csv:3:rat+band: LTE B1 stands in row 2 already"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "change", "expected"), FAULTS, ids=[fault[2][:60] for fault in FAULTS])
+def test_a_fault_names_file_row_column_and_cure(
+    tables_folder: Path, name: str, change: Callable[[str], str], expected: str
+) -> None:
+    edit(tables_folder, name, change)
+    lines = refusal(tables_folder)
+    assert any(expected in line for line in lines), lines
+    # Each line ends with a sentence that says what to do.
+    assert all(line.rstrip().endswith(".") for line in lines)
+
+
+def test_every_fault_is_listed_not_only_the_first(tables_folder: Path) -> None:
+    edit(tables_folder, "devices.csv", replace(",incident2016,", ",incident,"))
+    edit(tables_folder, "networks.csv", replace("2022-07-01", "soon"))
+    edit(tables_folder, "mvno_hosts.csv", replace(",2015,", ",lately,"))
+    assert [line.split(":")[0] for line in refusal(tables_folder)] == [
+        "networks.csv",
+        "mvno_hosts.csv",
+        "devices.csv",
+    ]
+
+
+def test_an_empty_file_is_refused(tables_folder: Path) -> None:
+    (tables_folder / "devices.csv").write_text("")
+    assert refusal(tables_folder)[0].startswith("devices.csv:1:-: is empty.")
+
+
+def test_a_header_without_rows_is_refused(tables_folder: Path) -> None:
+    path = tables_folder / "networks.csv"
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert any(line.startswith("networks.csv:1:-: has no rows") for line in refusal(tables_folder))
+
+
+def test_bytes_that_are_not_utf8_are_refused(tables_folder: Path) -> None:
+    path = tables_folder / "devices.csv"
+    path.write_bytes(path.read_bytes().replace(b"Xiaomi", b"Xia\xffmi", 1))
+    assert any("devices.csv:2:-: holds byte 0xff" in line for line in refusal(tables_folder))
+
+
+def test_a_missing_file_and_a_missing_folder_are_refused(tables_folder: Path) -> None:
+    (tables_folder / "bands.csv").unlink()
+    assert refusal(tables_folder)[0].startswith("bands.csv:0:-: is missing")
+    assert "is no folder" in refusal(tables_folder / "elsewhere")[0]
+
+
+def test_one_missing_legend_is_one_fault_not_a_thousand(tables_folder: Path) -> None:
+    (tables_folder / "sources.csv").unlink()
+    assert len(refusal(tables_folder)) == 1
+
+
+def test_a_cell_with_a_line_break_keeps_the_rows_counted_right(tables_folder: Path) -> None:
+    edit(
+        tables_folder,
+        "devices.csv",
+        replace("Bands of this variant are unconfirmed.", '"Bands of this\nvariant"'),
+    )
+    edit(tables_folder, "devices.csv", replace(",2015-03,", ",2015-99,"))
+    # Row 4 of the table begins at line 5 of the file, since row 3 takes two lines.
+    assert any(line.startswith("devices.csv:5:launch_ym:") for line in refusal(tables_folder))
+
+
+def test_nothing_is_written_when_the_database_refuses_halfway(
+    tables_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*args: object, **kwargs: object) -> bool:
+        raise RuntimeError("the lights went out")
+
+    monkeypatch.setattr("authorization.groundwork.Recorder.variant_radio", break_down)
+    before = counts()
+    with pytest.raises(RuntimeError):
+        load(tables_folder)
+    assert counts() == before
