@@ -86,8 +86,9 @@ def save_listing(
             listing, is_new, is_changed = _save_row(
                 vendor=vendor, sku=sku, terms=terms, at=at, precondition=precondition
             )
-            is_changed |= _save_stock(listing, terms.on_hand)
             is_changed |= _save_offers(listing, terms, by, at)
+            # Stock stands last in the order of locks: a sale takes it after the offers.
+            is_changed |= _save_stock(listing, terms.on_hand)
             if is_new or is_changed:
                 ledger.record(
                     act="listing.saved",
@@ -199,7 +200,8 @@ def _save_row(
         "price_amount": terms.price_amount,
         "price_currency": terms.price_currency,
     }
-    listing = Listing.objects.select_for_update().filter(vendor=vendor, sku=sku).first()
+    # No stronger: a sale's order line refers to this row while it holds the offers that we want next.
+    listing = Listing.objects.select_for_update(no_key=True).filter(vendor=vendor, sku=sku).first()
     precondition()
     if listing is None:
         return Listing.objects.create(vendor=vendor, sku=sku, created_at=at, updated_at=at, **fields), True, False

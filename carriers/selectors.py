@@ -6,7 +6,7 @@ from datetime import datetime
 
 from carriers import compatibility
 from carriers.compatibility import NetworkRules
-from carriers.models import Hosting, HostCarrier, NetworkVersion
+from carriers.models import HostCarrier, Hosting, NetworkVersion
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ class Device(models.Model):
         ]
 
     def __str__(self) -> str:
+        # Some makers repeat the brand in the name: OnePlus 2, Redmi 2.
+        if self.marketing_name.lower().startswith(self.brand.lower()):
+            return self.marketing_name
         return f"{self.brand} {self.marketing_name}"
 
 

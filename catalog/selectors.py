@@ -15,8 +15,8 @@ def verdicts_for(
 ) -> dict[tuple[int, int], Verdict]:
     """The technical verdict by (variant id, host id), in five queries whatever their number.
 
-    A pair is left out where the radio of the variant or the network of the host is not recorded: nothing is known
-    then, which is not the same as a bad verdict.
+    A pair is left out where the radio of the variant or the network of the host is not recorded: nothing is
+    known then, which is not the same as a bad verdict.
     """
     snapshots = snapshots_of(hosts, at=at)
     versions = (

@@ -32,7 +32,7 @@ def test_a_model_refers_to_its_own_floor_or_below():
 
 
 def test_a_migration_depends_on_its_own_floor_or_below():
-    for (app, name), migration in MigrationLoader(None, ignore_no_initial=True).disk_migrations.items():
+    for (app, name), migration in MigrationLoader(None).disk_migrations.items():
         for dependency, _ in migration.dependencies:
             if app in FLOORS:
                 assert FLOORS.get(dependency, 0) <= FLOORS[app], f"{app}.{name} depends on {dependency}"

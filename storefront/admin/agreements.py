@@ -1,0 +1,264 @@
+"""Reseller agreements: who lets whom sell what. Every change of one calls its named function."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import CharField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Cast
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelect2MultipleWidget,
+    UnfoldAdminSelect2Widget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
+
+from authorization import agreements
+from authorization.actors import Actor
+from authorization.models import AgreementVersion, Assurance, Fact, ScopeTerm
+from authorization.rules import ALL
+from carriers.versions import FOREVER
+from catalog.models import Channel, Condition, Organization, Variant
+from storefront.admin.desk import (
+    ActForm,
+    FactVersionAdmin,
+    InstantInput,
+    KnownFilter,
+    ReadOnlyInline,
+    act_page,
+    next_code,
+    subject_or_404,
+)
+
+_ANY = (ALL, "all, also those to come")
+
+
+class AgreementForm(ActForm):
+    submit_label = "Record the agreement"
+
+    code = forms.CharField(
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What people call it; cannot be changed later",
+    )
+    grantor = forms.ModelChoiceField(
+        Organization.objects.exclude(kind=Organization.Kind.VENDOR).order_by("name"),
+        widget=UnfoldAdminSelect2Widget,
+        help_text="Who lets sell: a manufacturer or a distributor",
+    )
+    grantee = forms.ModelChoiceField(
+        Organization.objects.exclude(kind=Organization.Kind.MANUFACTURER).order_by("name"),
+        widget=UnfoldAdminSelect2Widget,
+        help_text="Who may sell: a distributor or a vendor",
+    )
+    assurance = forms.ChoiceField(
+        choices=Assurance.choices,
+        widget=UnfoldAdminSelectWidget,
+        help_text="Verified means that the grantor itself confirmed it to us",
+    )
+    may_sublicense = forms.BooleanField(
+        required=False, widget=UnfoldBooleanWidget, label="The grantee may grant it on to others"
+    )
+    covers_all_models = forms.BooleanField(
+        required=False, widget=UnfoldBooleanWidget, label="Covers all models, also those to come"
+    )
+    models = forms.ModelMultipleChoiceField(
+        Variant.objects.select_related("device__manufacturer").order_by("device__brand", "model_number"),
+        required=False,
+        widget=UnfoldAdminSelect2MultipleWidget,
+        help_text="The exact model numbers in the agreement",
+    )
+    territories = forms.CharField(
+        widget=UnfoldAdminTextInputWidget,
+        initial="US",
+        help_text="ISO 3166-1 codes with commas between, or *",
+    )
+    channels = forms.MultipleChoiceField(
+        choices=[_ANY, *Channel.choices], widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+    conditions = forms.MultipleChoiceField(
+        choices=[_ANY, *Condition.choices], widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+    valid_from = forms.DateTimeField(widget=InstantInput, label="Valid from (UTC)")
+    valid_until = forms.DateTimeField(
+        required=False,
+        widget=InstantInput,
+        label="Valid until (UTC)",
+        help_text="The end itself no longer counts; empty: no end",
+    )
+    document = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="What was shown: a letter, a contract, its number",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if "models" in cleaned and bool(cleaned["models"]) == cleaned["covers_all_models"]:
+            self.add_error("models", "Choose models, or tick that all are covered: one of the two.")
+        return cleaned
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        cleaned = dict(self.cleaned_data)
+        covers_all = cleaned.pop("covers_all_models")
+        fact = agreements.record_agreement(
+            **cleaned
+            | {
+                "models": ALL if covers_all else cleaned["models"],
+                "territories": [
+                    code.strip().upper() for code in cleaned["territories"].split(",") if code.strip()
+                ],
+                "valid_until": cleaned["valid_until"] or FOREVER,
+            },
+            by=by,
+            at=at,
+        )
+        return f"Agreement {fact.code} is recorded."
+
+
+class VerifyForm(ActForm):
+    submit_label = "It is verified"
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        label="How was it verified?",
+        help_text="Who of the grantor confirmed it, when, and by which way",
+    )
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        fact: Fact = self.subject.head
+        agreements.verify_agreement(fact=fact, by=by, at=at, reason=self.cleaned_data["reason"])
+        return f"Agreement {fact.code} is verified. The offers that wait for it are decided again."
+
+
+class ScopeTermInline(ReadOnlyInline):
+    model = ScopeTerm
+    fields = ("dimension", "value", "named")
+    readonly_fields = ("named",)
+    show_change_link = False
+    show_title = False
+    verbose_name_plural = "what it covers"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ScopeTerm]:
+        rows: QuerySet[ScopeTerm] = super().get_queryset(request)
+        models = Variant.objects.annotate(as_text=Cast("pk", CharField())).filter(as_text=OuterRef("value"))
+        return rows.annotate(model_number=Subquery(models.values("model_number")[:1])).order_by(
+            "dimension", "value"
+        )
+
+    @display(description="that is")
+    def named(self, term: Any) -> str:
+        if term.value == ALL:
+            return "all"
+        return str(term.model_number) if term.dimension == ScopeTerm.Dimension.MODEL else str(term.value)
+
+
+@admin.register(AgreementVersion)
+class AgreementAdmin(FactVersionAdmin):
+    list_display = (
+        "code",
+        "grantor",
+        "grantee",
+        "show_assurance",
+        "show_state",
+        "covers",
+        "valid_from",
+        "ends",
+        "version_no",
+    )
+    list_filter = (KnownFilter, "state", "assurance", "grantor", "grantee")
+    list_select_related = ("head", "grantor", "grantee")
+    search_fields = ("head__code", "grantor__name", "grantee__name", "document")
+    ordering = ("-rev_from",)
+    fields = (
+        "head",
+        ("grantor", "grantee"),
+        ("assurance", "may_sublicense"),
+        ("state", "revoked_at", "reason_code"),
+        ("valid_from", "ends"),
+        "document",
+        ("version_no", "rev_from", "rev_to"),
+    )
+    readonly_fields = ("ends",)
+    inlines = (ScopeTermInline,)
+    actions_row = actions_detail = ("revoke", "verify", "suspend")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AgreementVersion]:
+        rows: QuerySet[AgreementVersion] = super().get_queryset(request).prefetch_related("scope_terms")
+        return rows
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return act_page(
+            self,
+            request,
+            AgreementForm,
+            title="Record an agreement",
+            permission="authorization.add_agreementversion",
+            initial={"code": next_code("AG", Fact.Kind.AGREEMENT), "channels": [ALL], "conditions": ["new"]},
+        )
+
+    @display(description="state", ordering="state", label={"active": "success", "revoked": "danger"})
+    def show_state(self, version: AgreementVersion) -> str:
+        return version.state
+
+    @display(
+        description="assurance", ordering="assurance", label={"verified": "success", "claimed": "warning"}
+    )
+    def show_assurance(self, version: AgreementVersion) -> str:
+        return version.assurance
+
+    @display(description="covers")
+    def covers(self, version: AgreementVersion) -> str:
+        terms: dict[str, list[str]] = {}
+        for term in version.scope_terms.all():
+            terms.setdefault(term.dimension, []).append(term.value)
+        models = terms.pop("model", [])
+        said = ["all models" if ALL in models else f"{len(models)} model{'' if len(models) == 1 else 's'}"]
+        said += [
+            f"all {name}s" if ALL in values else "/".join(sorted(values))
+            for name, values in sorted(terms.items())
+        ]
+        return ", ".join(said)
+
+    def fits(self, action: str, row: AgreementVersion) -> bool:
+        if action == "verify" and row.assurance == Assurance.VERIFIED:
+            return False
+        return row.rev_to is None and row.state == AgreementVersion.State.ACTIVE
+
+    @action(
+        description="Revoke",
+        icon="block",
+        permissions=["withdraw"],
+        variant=ActionVariant.DANGER,
+        extra_options={"display_in_dropdown": False},
+    )
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(reverse("admin:revoke_agreement", args=[version.head_id]))
+
+    @action(description="Suspend: place a hold on it", icon="front_hand", permissions=["withdraw"])
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(f"{reverse('admin:place_hold')}?facts={version.head.code}")
+
+    @action(description="Verify", icon="verified", permissions=["act"])
+    def verify(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return act_page(
+            self,
+            request,
+            VerifyForm,
+            title=f"Verify agreement {version.head}",
+            permission="authorization.change_agreementversion",
+            subject=version,
+            intro=f"{version.grantor} lets {version.grantee} sell, {version.get_assurance_display()}.",
+        )

@@ -1,0 +1,189 @@
+"""Carrier approvals: where an exact variant stands with a host carrier."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import (
+    UnfoldAdminSelect2Widget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from authorization import approvals
+from authorization.actors import Actor
+from authorization.models import ApprovalVersion, Fact
+from carriers.models import HostCarrier
+from carriers.versions import FOREVER
+from catalog.models import Variant
+from storefront.admin.desk import (
+    ActForm,
+    FactVersionAdmin,
+    InstantInput,
+    KnownFilter,
+    act_page,
+    next_code,
+    subject_or_404,
+)
+
+State = ApprovalVersion.State
+# Revoking is an act of its own, with a preview.
+_STATES = [choice for choice in State.choices if choice[0] != State.REVOKED]
+
+
+class ApprovalForm(ActForm):
+    submit_label = "Record the approval"
+
+    code = forms.CharField(
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What people call it; cannot be changed later",
+    )
+    host = forms.ModelChoiceField(
+        HostCarrier.objects.order_by("name"), widget=UnfoldAdminSelectWidget, label="Host carrier"
+    )
+    variant = forms.ModelChoiceField(
+        Variant.objects.select_related("device").order_by("device__brand", "model_number"),
+        widget=UnfoldAdminSelect2Widget,
+        help_text="The exact model number that was tested",
+    )
+    state = forms.ChoiceField(choices=_STATES, widget=UnfoldAdminSelectWidget)
+    limits = forms.CharField(
+        required=False,
+        max_length=300,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What is limited, in plain words; needed for an approval with limits",
+    )
+    valid_from = forms.DateTimeField(widget=InstantInput, label="Valid from (UTC)")
+    valid_until = forms.DateTimeField(
+        required=False,
+        widget=InstantInput,
+        label="Valid until (UTC)",
+        help_text="The end itself no longer counts; empty: no end",
+    )
+    document = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Number of the letter of technical acceptance",
+    )
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        cleaned = self.cleaned_data
+        fact = approvals.record_approval(
+            **cleaned | {"valid_until": cleaned["valid_until"] or FOREVER}, by=by, at=at
+        )
+        return f"Approval {fact.code} is recorded."
+
+
+class StateForm(ActForm):
+    submit_label = "Change the state"
+
+    state = forms.ChoiceField(choices=_STATES, widget=UnfoldAdminSelectWidget)
+    limits = forms.CharField(
+        required=False,
+        max_length=300,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What is limited, in plain words; needed for an approval with limits",
+    )
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="What the host carrier said, and when",
+    )
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        fact: Fact = self.subject.head
+        approvals.change_approval_state(fact=fact, **self.cleaned_data, by=by, at=at)
+        return f"Approval {fact.code} is now: {dict(_STATES)[self.cleaned_data['state']]}."
+
+
+@admin.register(ApprovalVersion)
+class ApprovalAdmin(FactVersionAdmin):
+    list_display = ("code", "variant", "host", "show_state", "limits", "valid_from", "ends", "version_no")
+    list_filter = (KnownFilter, "state", "host", "variant__device__brand")
+    list_select_related = ("head", "host", "variant__device")
+    search_fields = (
+        "head__code",
+        "variant__model_number",
+        "variant__device__marketing_name",
+        "host__name",
+        "document",
+    )
+    ordering = ("-rev_from",)
+    fields = (
+        "head",
+        ("variant", "host"),
+        ("state", "limits"),
+        ("revoked_at", "reason_code"),
+        ("valid_from", "ends"),
+        "document",
+        ("version_no", "rev_from", "rev_to"),
+    )
+    readonly_fields = ("ends",)
+    actions_row = actions_detail = ("revoke", "change_state", "suspend")
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return act_page(
+            self,
+            request,
+            ApprovalForm,
+            title="Record a carrier approval",
+            permission="authorization.add_approvalversion",
+            initial={"code": next_code("CA", Fact.Kind.APPROVAL)},
+        )
+
+    @display(
+        description="state",
+        ordering="state",
+        label={
+            "approved": "success",
+            "conditional": "success",
+            "in_test": "info",
+            "requested": "info",
+            "rejected": "danger",
+            "revoked": "danger",
+        },
+    )
+    def show_state(self, version: ApprovalVersion) -> str:
+        return version.state
+
+    def fits(self, action: str, row: ApprovalVersion) -> bool:
+        if row.rev_to is not None or row.state in (State.REVOKED, State.REJECTED):
+            return False
+        return action == "change_state" or row.state in (State.APPROVED, State.CONDITIONAL)
+
+    @action(
+        description="Revoke",
+        icon="block",
+        permissions=["withdraw"],
+        variant=ActionVariant.DANGER,
+        extra_options={"display_in_dropdown": False},
+    )
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(reverse("admin:revoke_approval", args=[version.head_id]))
+
+    @action(description="Suspend: place a hold on it", icon="front_hand", permissions=["withdraw"])
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(f"{reverse('admin:place_hold')}?facts={version.head.code}")
+
+    @action(description="Change the state", icon="edit", permissions=["act"])
+    def change_state(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return act_page(
+            self,
+            request,
+            StateForm,
+            title=f"Change approval {version.head}",
+            permission="authorization.change_approvalversion",
+            subject=version,
+            intro=f"{version.variant} on {version.host}. So far: {version.get_state_display()}.",
+            initial={"state": version.state, "limits": version.limits},
+        )

@@ -1,0 +1,87 @@
+"""Host carriers, their networks and bands, and hostings. All but the host's own card is versioned."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
+from storefront.admin.desk import KnownFilter, PlainFormAdmin, ReadOnlyAdmin, ReadOnlyInline
+
+
+@admin.register(HostCarrier)
+class HostCarrierAdmin(PlainFormAdmin):
+    list_display = ("name", "code", "plmn", "contact_email")
+    search_fields = ("name", "code", "plmn")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        # The code is what API, proofs and reference data call the host by.
+        return ("code",) if obj is not None else ()
+
+
+class NetworkVersionInline(ReadOnlyInline):
+    model = NetworkVersion
+    fields = ("version_no", "admission", "cs_voice", "valid_from", "valid_until", "rev_from", "rev_to")
+
+
+@admin.register(Network)
+class NetworkAdmin(ReadOnlyAdmin):
+    list_display = ("host", "era")
+    list_filter = ("host", "era")
+    list_select_related = ("host",)
+    search_fields = ("host__name", "era")
+    inlines = (NetworkVersionInline,)
+
+
+class NetworkBandInline(ReadOnlyInline):
+    model = NetworkBand
+    fields = (
+        "position",
+        "rat",
+        "band",
+        "group",
+        "voice",
+        "in_service_from",
+        "in_service_until",
+        "source",
+        "confidence",
+    )
+    ordering = ("position",)
+    show_change_link = False
+    show_title = False
+
+
+@admin.register(NetworkVersion)
+class NetworkVersionAdmin(ReadOnlyAdmin):
+    list_display = ("head", "version_no", "admission", "cs_voice", "valid_from", "rev_from", "rev_to")
+    list_filter = (KnownFilter, "admission", "head__host")
+    list_select_related = ("head__host",)
+    search_fields = ("head__host__name", "head__era")
+    inlines = (NetworkBandInline,)
+
+
+class HostingVersionInline(ReadOnlyInline):
+    model = HostingVersion
+    fields = (
+        "version_no",
+        "plmn",
+        "apn",
+        "valid_from",
+        "valid_until",
+        "source",
+        "confidence",
+        "note",
+        "rev_from",
+        "rev_to",
+    )
+    show_change_link = False
+    show_title = False
+
+
+@admin.register(Hosting)
+class HostingAdmin(ReadOnlyAdmin):
+    list_display = ("mvno", "product_name", "host")
+    list_filter = ("host",)
+    list_select_related = ("host",)
+    search_fields = ("mvno", "product_name", "host__name")
+    inlines = (HostingVersionInline,)

@@ -1,0 +1,113 @@
+"""Organizations, devices and their exact variants.
+
+What a decision reads of them (a kind, a manufacturer, a device) is fixed once the row exists: changing it
+would change what is authorized without a revision.
+"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from catalog.models import Device, Organization, Variant, VariantBand, VariantIms, VariantVersion
+from storefront.admin.desk import KnownFilter, PlainFormAdmin, ReadOnlyAdmin, ReadOnlyInline
+
+
+@admin.register(Organization)
+class OrganizationAdmin(PlainFormAdmin):
+    list_display = ("name", "kind", "country", "contact_email", "is_simulated", "created_at")
+    list_filter = ("kind", "is_simulated")
+    search_fields = ("name", "slug")
+    fields = ("kind", "name", "slug", "country", "contact_email", "is_simulated", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("kind", "created_at") if obj is not None else ("created_at",)
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, tuple[str, ...]]:
+        return {} if obj is not None else {"slug": ("name",)}
+
+
+@admin.register(Device)
+class DeviceAdmin(PlainFormAdmin):
+    list_display = ("marketing_name", "brand", "manufacturer", "slug")
+    list_filter = ("brand",)
+    list_select_related = ("manufacturer",)
+    search_fields = ("brand", "marketing_name", "slug", "variants__model_number")
+    autocomplete_fields = ("manufacturer",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("manufacturer",) if obj is not None else ()
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, tuple[str, ...]]:
+        return {} if obj is not None else {"slug": ("brand", "marketing_name")}
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Device], search_term: str
+    ) -> tuple[QuerySet[Device], bool]:
+        # A term may match several variants of one device; it is still one device.
+        found, _ = super().get_search_results(request, queryset, search_term)
+        return found, bool(search_term)
+
+
+class VariantVersionInline(ReadOnlyInline):
+    model = VariantVersion
+    fields = (
+        "version_no",
+        "lte_confidence",
+        "ims_source",
+        "ims_confidence",
+        "valid_from",
+        "rev_from",
+        "rev_to",
+    )
+
+
+@admin.register(Variant)
+class VariantAdmin(PlainFormAdmin):
+    list_display = ("model_number", "device", "codename", "sales_version", "launched_in", "fcc_id")
+    list_filter = ("device__brand",)
+    list_select_related = ("device",)
+    search_fields = ("model_number", "slug", "codename", "device__brand", "device__marketing_name", "fcc_id")
+    autocomplete_fields = ("device",)
+    inlines = (VariantVersionInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("device", "model_number") if obj is not None else ()
+
+
+class VariantBandInline(ReadOnlyInline):
+    model = VariantBand
+    fields = ("rat", "band", "is_sw_disabled", "source", "confidence")
+    show_change_link = False
+    show_title = False
+
+
+class VariantImsInline(ReadOnlyInline):
+    model = VariantIms
+    fields = ("host", "status")
+    show_change_link = False
+    show_title = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[VariantIms]:
+        rows: QuerySet[VariantIms] = super().get_queryset(request).select_related("host")
+        return rows
+
+
+@admin.register(VariantVersion)
+class VariantVersionAdmin(ReadOnlyAdmin):
+    """The radio of a variant as known from one revision on."""
+
+    list_display = (
+        "head",
+        "version_no",
+        "lte_confidence",
+        "ims_source",
+        "ims_confidence",
+        "rev_from",
+        "rev_to",
+    )
+    list_filter = (KnownFilter, "lte_confidence", "head__device__brand")
+    list_select_related = ("head__device",)
+    search_fields = ("head__model_number", "head__device__marketing_name")
+    inlines = (VariantBandInline, VariantImsInline)

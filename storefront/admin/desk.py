@@ -1,0 +1,350 @@
+"""What the screens of the desk have in common: who may do what, forms that call one function, the menu.
+
+Facts, listings, orders and records are never deleted and never saved by a form: a screen reads, and its
+buttons call the same named functions as API and scenarios do.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin import SimpleListFilter
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+from unfold.widgets import DATETIME_CLASSES
+
+from authorization import clock, ledger
+from authorization.actors import Actor
+from authorization.facts import InvalidFact
+from authorization.models import Fact
+from authorization.rules import REASON_CODES
+from carriers.versions import FOREVER
+from storefront.requests import actor_of
+
+# Unfold puts its own in the place of Django's when it starts.
+site = admin.site
+
+
+class DeskAdmin(ModelAdmin):
+    """A screen: nothing is deleted, and nothing is added or changed unless the screen says how."""
+
+    actions: tuple[str, ...] = ()
+    list_per_page = 50
+    list_filter_submit = True
+    warn_unsaved_form = True
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int | str) -> list[Any]:
+        """The buttons of a row's page: those that its state has a use for."""
+        actions: list[Any] = super().get_actions_detail(request, object_id)
+        row = self.get_object(request, str(object_id))
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
+        return [a for a in actions if row is None or self.fits(a.action_name.removeprefix(prefix), row)]
+
+    def fits(self, action: str, row: Any) -> bool:
+        return True
+
+    # What buttons ask for. Permissions that are named in full Unfold looks up in the database as soon as it
+    # starts, which a database without tables cannot answer.
+    def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
+
+    def has_withdraw_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("authorization.add_revocation"))
+
+
+class ReadOnlyAdmin(DeskAdmin):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RecordAdmin(ReadOnlyAdmin):
+    """A table that only grows: pages without counting its rows."""
+
+    paginator = InfinitePaginator
+    show_full_result_count = False
+
+
+class ReadOnlyInline(TabularInline):
+    extra = 0
+    can_delete = False
+    show_change_link = True
+    # A page of rows: an agreement may have thousands of scope terms, a sweep hundreds of chunks.
+    per_page = 50
+    ordering: tuple[str, ...] = ("pk",)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class PlainFormAdmin(DeskAdmin):
+    """Rows that no decision reads may be edited in place; the ledger is told in the same transaction."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        at = clock.now()
+        if not change and hasattr(obj, "created_at"):
+            obj.created_at = at
+        super().save_model(request, obj, form, change)
+        kind = obj._meta.model_name
+        ledger.record(
+            act=f"{kind}.{'edited' if change else 'added'}",
+            subject_kind=kind,
+            subject_id=obj.pk,
+            by=actor_of(request),
+            at=at,
+            evidence={"fields": form.changed_data},
+        )
+
+
+class KnownFilter(SimpleListFilter):
+    """Of a fact's versions, the one known now unless all are asked for."""
+
+    title = "version"
+    parameter_name = "known"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("all", "every version")]
+
+    def choices(self, changelist: Any) -> Any:
+        yield from (
+            {**choice, "display": "the current one"} if place == 0 else choice
+            for place, choice in enumerate(super().choices(changelist))
+        )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.value() == "all" else queryset.filter(rev_to__isnull=True)
+
+
+class FactVersionAdmin(ReadOnlyAdmin):
+    """Versions of one kind of fact. They are recorded by a form that calls the kind's own function."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(f"{self.opts.app_label}.add_{self.opts.model_name}"))
+
+    @display(description="code", ordering="head__code")
+    def code(self, version: Any) -> str:
+        return str(version.head)
+
+    @display(description="valid until", ordering="valid_until")
+    def ends(self, version: Any) -> str:
+        """An end, or that there is none."""
+        return "no end" if version.valid_until >= FOREVER else f"{version.valid_until:%Y-%m-%d %H:%M:%S}"
+
+
+# --- forms that call one function ---------------------------------------------------------------------------
+
+
+class InstantInput(forms.DateTimeInput):
+    """The browser's own picker; no script. The desk reads and writes UTC."""
+
+    input_type = "datetime-local"
+
+    def __init__(self) -> None:
+        super().__init__(
+            format="%Y-%m-%dT%H:%M:%S",
+            attrs={"step": "1", "class": " ".join([*DATETIME_CLASSES, "max-w-xs"])},
+        )
+
+
+class ActForm(forms.Form):
+    """Input of one act. `run` calls it and says in a sentence what was done."""
+
+    submit_label = "Save"
+
+    def __init__(self, *args: Any, subject: Any = None, **kwargs: Any) -> None:
+        self.subject = subject
+        super().__init__(*args, **kwargs)
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        raise NotImplementedError
+
+    def refuse(self, field: str, message: str) -> None:
+        """Show a refusal at its field, or above the form where the form has no such field."""
+        self.add_error(field if field in self.fields else None, message)
+
+
+def act_page(
+    screen: ModelAdmin,
+    request: HttpRequest,
+    form_class: type[ActForm],
+    *,
+    title: str,
+    permission: str,
+    subject: Any = None,
+    intro: str = "",
+    initial: Mapping[str, Any] | None = None,
+    done_url: str = "",
+    refusals: tuple[type[Exception], ...] = (InvalidFact,),
+) -> HttpResponse:
+    """The page of one act: the form, then the act. A refused input comes back with all that was typed."""
+    require(request, permission)
+    if request.method == "POST":
+        form = form_class(request.POST, subject=subject)
+        if form.is_valid():
+            try:
+                sentence = form.run(by=actor_of(request), at=clock.now())
+            except refusals as error:
+                form.refuse(getattr(error, "field", ""), getattr(error, "message", str(error)))
+            else:
+                messages.success(request, sentence)
+                return HttpResponseRedirect(done_url or changelist_url(screen))
+    else:
+        form = form_class(initial=initial, subject=subject)
+    context = {
+        "form": form,
+        "intro": intro,
+        "cancel_url": done_url or changelist_url(screen),
+        "original": subject,
+    }
+    return desk_page(screen, request, "desk/act.html", title=title, **context)
+
+
+def desk_page(
+    screen: ModelAdmin, request: HttpRequest, template: str, *, title: str, **context: Any
+) -> HttpResponse:
+    return TemplateResponse(
+        request,
+        template,
+        {
+            **screen.admin_site.each_context(request),
+            "opts": screen.opts,
+            "title": title,
+            "media": screen.media,
+            **context,
+        },
+    )
+
+
+def require(request: HttpRequest, permission: str) -> None:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+
+
+def subject_or_404(screen: ModelAdmin, request: HttpRequest, object_id: Any) -> Any:
+    """The row of an action's page, with what the screen selects along."""
+    return get_object_or_404(screen.get_queryset(request), pk=object_id)
+
+
+def changelist_url(screen: ModelAdmin) -> str:
+    return reverse(f"admin:{screen.opts.app_label}_{screen.opts.model_name}_changelist")
+
+
+def change_url(row: Model) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+# --- how things are said ------------------------------------------------------------------------------------
+
+
+def next_code(prefix: str, kind: str) -> str:
+    """A suggestion for the code of the next fact of a kind; one that is taken is refused when recorded."""
+    return f"{prefix}-{Fact.objects.filter(kind=kind).count() + 1:04d}"
+
+
+def say_reasons(codes: list[str]) -> str:
+    return "; ".join(REASON_CODES[code].title if code in REASON_CODES else code for code in codes)
+
+
+# --- the menu -----------------------------------------------------------------------------------------------
+
+_MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Who may sell what",
+        (
+            ("Agreements", "handshake", "authorization.agreementversion"),
+            ("Carrier approvals", "cell_tower", "authorization.approvalversion"),
+            ("Holds", "front_hand", "authorization.holdversion"),
+            ("Withdrawals", "block", "authorization.revocation"),
+            ("Policies", "policy", "authorization.policyversion"),
+        ),
+    ),
+    (
+        "The shop",
+        (
+            ("Listings", "sell", "catalog.listing"),
+            ("Host offers", "storefront", "catalog.listinghost"),
+            ("Orders", "shopping_bag", "storefront.order"),
+            ("Refused checkouts", "remove_shopping_cart", "storefront.refusedcheckout"),
+            ("Plans", "sim_card", "storefront.prepaidplan"),
+        ),
+    ),
+    (
+        "What we say",
+        (
+            ("Notices", "campaign", "storefront.notice"),
+            ("Proofs of removal", "workspace_premium", "storefront.removalproof"),
+            ("Messages", "mail", "storefront.sentmessage"),
+        ),
+    ),
+    (
+        "Parties and phones",
+        (
+            ("Organizations", "apartment", "catalog.organization"),
+            ("Vendor keys", "key", "storefront.vendorkey"),
+            ("Devices", "smartphone", "catalog.device"),
+            ("Variants", "memory", "catalog.variant"),
+            ("Host carriers", "settings_input_antenna", "carriers.hostcarrier"),
+            ("Networks", "lan", "carriers.network"),
+            ("Hostings", "hub", "carriers.hosting"),
+        ),
+    ),
+    (
+        "Records",
+        (
+            ("Ledger", "receipt_long", "authorization.ledgerentry"),
+            ("Decisions", "gavel", "authorization.decision"),
+            ("Facts", "fact_check", "authorization.fact"),
+            ("Revisions", "history", "authorization.revision"),
+            ("Sweeps", "cleaning_services", "authorization.sweep"),
+            ("Outbox", "outbox", "authorization.outboxrow"),
+        ),
+    ),
+)
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The menu, cut to what this person may read. Everything else is on the first page."""
+    return [
+        {
+            "title": title,
+            "separator": True,
+            "collapsible": False,
+            "items": [
+                {
+                    "title": label,
+                    "icon": icon,
+                    "link": reverse(f"admin:{model.replace('.', '_')}_changelist"),
+                    "permission": _may_view(model),
+                }
+                for label, icon, model in items
+            ],
+        }
+        for title, items in _MENU
+    ]
+
+
+def _may_view(model: str) -> Callable[[HttpRequest], bool]:
+    app, name = model.split(".")
+    return lambda request: request.user.has_perm(f"{app}.view_{name}")

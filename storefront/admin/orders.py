@@ -1,0 +1,210 @@
+"""Orders and what leads to them: carts, payments, refused checkouts. An order moves by its own acts only."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from authorization.actors import Actor
+from storefront import orders
+from storefront.admin.desk import (
+    ActForm,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    RecordAdmin,
+    act_page,
+    change_url,
+    say_reasons,
+    subject_or_404,
+)
+from storefront.models import Cart, CartLine, Order, OrderLine, PaymentIntent, RefusedCheckout
+from storefront.orders import InvalidOrderMove
+
+
+class _OrderForm(ActForm):
+    reason = forms.CharField(
+        max_length=300, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), help_text="Kept in the ledger"
+    )
+    subject: Order
+
+
+class HoldForm(_OrderForm):
+    submit_label = "Hold the order"
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        orders.hold_order(order=self.subject, reason=self.cleaned_data["reason"], by=by, at=at)
+        return f"Order {self.subject.pk} is on hold: it is not shipped and its money is not taken."
+
+
+class ReleaseForm(_OrderForm):
+    submit_label = "Release the order"
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        orders.release_order(order=self.subject, reason=self.cleaned_data["reason"], by=by, at=at)
+        return f"Order {self.subject.pk} goes its way again."
+
+
+class RefundForm(_OrderForm):
+    submit_label = "Refund the order"
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        orders.refund_order(order=self.subject, reason=self.cleaned_data["reason"], by=by, at=at)
+        return f"Order {self.subject.pk} is refunded; its phones are in stock again."
+
+
+class ShipForm(ActForm):
+    submit_label = "It has shipped"
+    subject: Order
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        orders.ship_order(order=self.subject, by=by, at=at)
+        return f"Order {self.subject.pk} has shipped."
+
+
+class OrderLineInline(ReadOnlyInline):
+    model = OrderLine
+    fields = (
+        "offer",
+        "vendor",
+        "plan",
+        "quantity",
+        "price_amount",
+        "price_currency",
+        "plan_price_amount",
+        "decision",
+    )
+    show_change_link = False
+    show_title = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OrderLine]:
+        rows: QuerySet[OrderLine] = super().get_queryset(request)
+        return rows.select_related(
+            "offer__listing__vendor", "offer__host", "listing__vendor", "vendor", "plan", "decision"
+        )
+
+
+@admin.register(Order)
+class OrderAdmin(RecordAdmin):
+    list_display = (
+        "id",
+        "show_state",
+        "buyer_name",
+        "total_amount",
+        "total_currency",
+        "sold_at",
+        "revision",
+        "held_reason",
+    )
+    list_filter = ("state", "sold_at", "lines__vendor")
+    search_fields = ("=id", "=public_id", "buyer_name", "buyer_email", "lines__listing__sku")
+    ordering = ("-id",)
+    inlines = (OrderLineInline,)
+    list_select_related = ("intent",)
+    actions_row = actions_detail = ("hold", "release", "refund", "ship")
+
+    @display(
+        description="state",
+        ordering="state",
+        label={"placed": "info", "held": "danger", "shipped": "success", "refunded": "warning"},
+    )
+    def show_state(self, order: Order) -> str:
+        return order.state
+
+    def fits(self, action: str, row: Order) -> bool:
+        return action in orders.MOVES[row.state].values()
+
+    @action(description="Hold", icon="front_hand", permissions=["act"])
+    def hold(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._act(request, object_id, HoldForm, "Hold")
+
+    @action(description="Release", icon="lock_open", permissions=["act"])
+    def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._act(request, object_id, ReleaseForm, "Release")
+
+    @action(description="Refund", icon="undo", permissions=["act"], variant=ActionVariant.WARNING)
+    def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._act(request, object_id, RefundForm, "Refund")
+
+    @action(description="Ship", icon="local_shipping", permissions=["act"])
+    def ship(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._act(request, object_id, ShipForm, "Ship")
+
+    def _act(
+        self, request: HttpRequest, object_id: str, form_class: type[ActForm], verb: str
+    ) -> HttpResponse:
+        order = subject_or_404(self, request, object_id)
+        return act_page(
+            self,
+            request,
+            form_class,
+            title=f"{verb} order {order.pk}",
+            permission="storefront.change_order",
+            subject=order,
+            intro=f"{order.buyer_name}, {order.total_amount} {order.total_currency}, {order.state}.",
+            done_url=change_url(order),
+            refusals=(InvalidOrderMove,),
+        )
+
+
+@admin.register(PaymentIntent)
+class PaymentIntentAdmin(RecordAdmin):
+    list_display = (
+        "id",
+        "amount",
+        "currency",
+        "state",
+        "provider_id",
+        "decline_reason",
+        "created_at",
+        "updated_at",
+    )
+    list_filter = ("state", "created_at")
+    search_fields = ("=id", "=checkout_key", "=cart_id", "provider_id")
+    ordering = ("-created_at",)
+
+
+class CartLineInline(ReadOnlyInline):
+    model = CartLine
+    fields = ("offer", "plan", "quantity", "price_amount", "price_currency", "added_at")
+    show_change_link = False
+    show_title = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CartLine]:
+        rows: QuerySet[CartLine] = super().get_queryset(request)
+        return rows.select_related("offer__listing__vendor", "offer__host", "plan")
+
+
+@admin.register(Cart)
+class CartAdmin(RecordAdmin):
+    list_display = ("id", "created_at", "phones")
+    list_filter = ("created_at",)
+    search_fields = ("=id",)
+    ordering = ("-created_at",)
+    inlines = (CartLineInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Cart]:
+        rows: QuerySet[Cart] = super().get_queryset(request).annotate(phone_count=Sum("lines__quantity"))
+        return rows
+
+    @display(description="phones")
+    def phones(self, cart: Any) -> int:
+        return cart.phone_count or 0
+
+
+@admin.register(RefusedCheckout)
+class RefusedCheckoutAdmin(ReadOnlyAdmin):
+    list_display = ("at", "offer", "why", "message", "cart_id")
+    list_filter = ("at", "offer__host", "offer__listing__vendor")
+    list_select_related = ("offer__listing__vendor", "offer__host")
+    search_fields = ("=cart_id", "offer__listing__sku", "message")
+    ordering = ("-id",)
+
+    @display(description="why")
+    def why(self, refused: RefusedCheckout) -> str:
+        return say_reasons(refused.reason_codes)

@@ -1,0 +1,153 @@
+"""Serializers of input. They take what they are told and nothing else.
+
+Unknown members and near types (a number as text, a boolean as a number) are refused.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.http import QueryDict
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
+from rest_framework.request import Request
+
+from storefront.api.parsing import is_storable
+from storefront.api.problems import FieldError, Problem, field_errors, invalid
+
+_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?")
+
+
+class Members(serializers.Serializer[Any]):
+    """An object with these members and no others."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "Give a JSON object here, not {datatype}."}
+    # Members that we answer with and nobody sends: name -> what to do instead.
+    output_only: ClassVar[Mapping[str, str]] = {}
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown: dict[str, Any] = {}
+        if isinstance(data, Mapping):
+            unknown = {str(name): [self._refusal(str(name))] for name in data if name not in self.fields}
+        try:
+            value = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            if isinstance(error.detail, dict):
+                raise serializers.ValidationError({**error.detail, **unknown}) from error
+            raise
+        if unknown:
+            raise serializers.ValidationError(unknown)
+        return value
+
+    def _refusal(self, name: str) -> ErrorDetail:
+        if name in self.output_only:
+            return ErrorDetail(self.output_only[name], code="output_only")
+        known = ", ".join(self.fields) or "none"
+        return ErrorDetail(f"Not known here. Known: {known}.", code="unknown_member")
+
+
+class Text(serializers.CharField):
+    """A JSON string as it stands: numbers are not turned into text, spaces are not trimmed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+class Pattern(Text):
+    """Text of one form. `hint` says which, in words."""
+
+    def __init__(self, pattern: str, hint: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pattern = re.compile(pattern)
+        self.hint = hint
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not self.pattern.fullmatch(text):
+            raise serializers.ValidationError(self.hint, code="invalid_form")
+        return text
+
+
+class OneOf(serializers.ChoiceField):
+    """One of some words. The refusal names them, and does not repeat what was sent."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or data not in self.choices:
+            raise serializers.ValidationError(
+                f"Take one of: {', '.join(map(str, self.choices))}.", code="invalid_choice"
+            )
+        return data
+
+
+class Whole(serializers.IntegerField):
+    """A JSON integer: no text, no fraction, no boolean."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError("Give a whole number.", code="invalid")
+        return data
+
+
+class Amount(Text):
+    """Money as text, so that no reader makes a binary fraction of it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str) or not _AMOUNT.fullmatch(data):
+            hint = 'Give the amount as a string with at most two decimals, e.g. "199.00".'
+            raise serializers.ValidationError(hint, code="invalid_amount")
+        amount = Decimal(data)
+        if amount <= 0:
+            raise serializers.ValidationError("The price must be above zero.", code="min_value")
+        return amount
+
+
+class Distinct:
+    """Validator of lists: each entry once."""
+
+    def __call__(self, value: list[str]) -> None:
+        if len(set(value)) != len(value):
+            raise serializers.ValidationError("An entry stands here twice; name each once.", code="duplicate")
+
+
+def name_list(**kwargs: Any) -> serializers.ListField:
+    return serializers.ListField(child=Text(max_length=100), max_length=50, validators=[Distinct()], **kwargs)
+
+
+def read_body(request: Request, members: type[Members]) -> dict[str, Any]:
+    """The checked body. Raises Problem with every fault in it."""
+    if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
+        # WSGI gives no length and Django then reads nothing: the vendor would be told that all is missing.
+        raise Problem("length_required", "Send the body with a Content-Length header.")
+    # The framework hands an absent body on as an empty form.
+    data = {} if isinstance(request.data, QueryDict) else request.data
+    serializer = members(data=data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def read_query(request: Request, members: type[Members]) -> dict[str, Any]:
+    """The checked query parameters. Raises Problem with every fault in them."""
+    known = members().fields
+    data: dict[str, Any] = {}
+    faults: list[FieldError] = []
+    for name, values in request.query_params.lists():
+        if not is_storable(name) or not all(is_storable(value) for value in values):
+            faults.append(FieldError("", "invalid_text", "A parameter holds a NUL character.", "query"))
+        elif isinstance(known.get(name), serializers.ListField):
+            data[name] = values
+        elif len(values) > 1:
+            faults.append(FieldError(f"/{name}", "repeated", "Give this parameter once.", "query"))
+        else:
+            data[name] = values[0]
+    serializer = members(data=data)
+    if not serializer.is_valid():
+        faults += field_errors(serializer.errors, place="query")
+    if faults:
+        raise invalid(faults)
+    return dict(serializer.validated_data)

@@ -1,0 +1,412 @@
+"""Every error of the API in one shape: problem details (RFC 9457).
+
+`exception_handler` turns what a view raises into a problem; `ProblemMiddleware` does it for what no view ever
+sees: unknown paths, disallowed hosts, crashes. Each `type` is the address of a page that says what to do.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, InternalError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.encoding import escape_uri_path
+from django.utils.html import format_html, format_html_join
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+from rest_framework import exceptions
+from rest_framework.settings import api_settings
+
+from authorization.decisions import DecisionUnavailable
+from authorization.offers import ListingMoved, ListingRemoved
+from authorization.rules import REASON_CODES
+from catalog.listings import InvalidMove
+
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_S = 5
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    status: int
+    title: str
+    meaning: str
+    cure: str
+
+
+PROBLEM_TYPES: dict[str, ProblemType] = {
+    "invalid_request": ProblemType(
+        400,
+        "The request cannot be read as it is",
+        "A member, a parameter or the body is missing, unknown, of the wrong type or out of bounds. "
+        "Nothing was stored.",
+        "Each entry of `errors` points at one fault and says what is expected. Correct all, send again.",
+    ),
+    "unauthenticated": ProblemType(
+        401,
+        "A valid vendor key is needed",
+        "The key is missing, unknown, revoked or expired.",
+        "Send `Authorization: Bearer sk_live_…`. If the key is right, it was revoked or has expired: "
+        "ask the shop's desk for a new one.",
+    ),
+    "not_found": ProblemType(
+        404,
+        "There is nothing here",
+        "No such path, or you have no listing under this SKU.",
+        "Check the path, and the SKU letter by letter: upper and lower case differ.",
+    ),
+    "method_not_allowed": ProblemType(
+        405,
+        "This path has no such method",
+        "The path exists, the method does not.",
+        "The Allow header lists them.",
+    ),
+    "not_acceptable": ProblemType(
+        406,
+        "The answer cannot be given in that format",
+        "The Accept header leaves out application/json.",
+        "Send `Accept: application/json` or no Accept header.",
+    ),
+    "listing_not_authorized": ProblemType(
+        409,
+        "This device may not be listed",
+        "No host carrier of the listing could go live: each was decided on and refused. The listing is kept.",
+        "`reasons` names every failed check and who can cure it. Cure them, then publish again.",
+    ),
+    "invalid_transition": ProblemType(
+        409,
+        "The listing's state does not allow this",
+        "The listing is in a state from which there is no such move; a removed listing stays removed.",
+        "Read the listing's state first. To sell a removed device again, list it under a new SKU.",
+    ),
+    "concurrent_change": ProblemType(
+        409,
+        "Somebody changed the listing at the same time",
+        "Another request on the same listing committed first. This one stored nothing.",
+        "Read the listing again, then repeat the request if it is still what you want.",
+    ),
+    "length_required": ProblemType(
+        411,
+        "The body comes without its length",
+        "The request announces its body in chunks, which this API does not read.",
+        "Send the body in one piece with a Content-Length header; most clients do unless told to stream.",
+    ),
+    "version_conflict": ProblemType(
+        412,
+        "The listing is not the one you read",
+        "If-Match or If-None-Match did not hold. Nothing was stored.",
+        "Read the listing again, apply your change to what it says now, and send its new ETag.",
+    ),
+    "payload_too_large": ProblemType(
+        413,
+        "The body is too large",
+        "The body is over the limit that `detail` names.",
+        "Send less in one request.",
+    ),
+    "unsupported_media_type": ProblemType(
+        415,
+        "The body is not JSON",
+        "This API reads application/json only.",
+        "Send `Content-Type: application/json` and a JSON object.",
+    ),
+    "internal_error": ProblemType(
+        500,
+        "Our fault",
+        "Something failed here that is not your doing.",
+        "Send the request again later. If it stays so, tell the shop's desk the `request_id`.",
+    ),
+    "decision_unavailable": ProblemType(
+        503,
+        "It could not be decided",
+        "Whether the device may be listed could not be decided now. That is neither yes nor no.",
+        "Send the same request again after `Retry-After` seconds.",
+    ),
+    "temporarily_unavailable": ProblemType(
+        503,
+        "Busy or restarting",
+        "The database did not answer in time. The request had no effect unless a read says otherwise.",
+        "Send the same request again after `Retry-After` seconds: PUT and publish may be repeated safely.",
+    ),
+}
+_CODE_OF_STATUS = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    503: "temporarily_unavailable",
+}
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One fault. `pointer` is a JSON pointer into what `place` names: body, query, path or header."""
+
+    pointer: str
+    code: str
+    detail: str
+    place: str = "body"
+
+    def as_json(self) -> dict[str, str]:
+        fields = asdict(self)
+        return {"in": fields.pop("place"), **fields}
+
+
+class Problem(Exception):
+    """Raised by a view: it becomes the answer."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        errors: Iterable[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        self.extensions = extensions
+
+
+def invalid(errors: Iterable[FieldError]) -> Problem:
+    found = tuple(errors)
+    detail = found[0].detail if len(found) == 1 else f"{len(found)} faults; see errors."
+    return Problem("invalid_request", detail, errors=found)
+
+
+def problem_response(
+    request: HttpRequest,
+    code: str,
+    detail: str,
+    *,
+    status: int | None = None,
+    errors: Iterable[FieldError] = (),
+    extensions: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    problem_type = PROBLEM_TYPES[code]
+    body: dict[str, Any] = {
+        "type": _type_url(request, code),
+        "title": problem_type.title,
+        "status": status or problem_type.status,
+        "code": code,
+        "detail": detail,
+        "instance": escape_uri_path(request.path),
+        "request_id": str(structlog.contextvars.get_contextvars().get("request_id", "")),
+        **(extensions or {}),
+    }
+    found = [error.as_json() for error in errors]
+    if found:
+        body["errors"] = found
+    return HttpResponse(
+        json.dumps(body),
+        status=body["status"],
+        content_type=PROBLEM_JSON,
+        headers={**_RETRY.get(code, {}), **(headers or {})},
+    )
+
+
+_RETRY = {
+    code: {"Retry-After": str(RETRY_AFTER_S)} for code, row in PROBLEM_TYPES.items() if row.status == 503
+}
+
+
+def _type_url(request: HttpRequest, code: str) -> str:
+    path = f"/v1/problems/{code}"
+    try:
+        return request.build_absolute_uri(path)
+    except DisallowedHost:
+        return path
+
+
+# --- what views raise ---------------------------------------------------------------------------------------
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
+    """The REST framework's hook. None lets the exception through, to be logged and answered with 500."""
+    request = context["request"]._request
+    match error:
+        case Problem():
+            return problem_response(
+                request,
+                error.code,
+                error.detail,
+                errors=error.errors,
+                extensions=error.extensions,
+                headers=error.headers,
+            )
+        case DecisionUnavailable():
+            return problem_response(
+                request, "decision_unavailable", str(error) or _meaning("decision_unavailable")
+            )
+        case ListingMoved():
+            return problem_response(request, "concurrent_change", str(error))
+        case ListingRemoved() | InvalidMove():
+            return problem_response(request, "invalid_transition", str(error))
+        case exceptions.ValidationError():
+            return exception_handler(invalid(field_errors(error.detail)), context)
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            # Set by the view from VendorKeyAuthentication.authenticate_header.
+            headers = {"WWW-Authenticate": getattr(error, "auth_header", "Bearer")}
+            return problem_response(request, "unauthenticated", str(error.detail), headers=headers)
+        case exceptions.APIException():
+            code = _code_of(error.status_code)
+            return problem_response(request, code, str(error.detail), status=error.status_code)
+        case Http404():
+            return problem_response(request, "not_found", _meaning("not_found"))
+        case RequestDataTooBig():
+            return problem_response(request, "payload_too_large", _meaning("payload_too_large"))
+        # InternalError: PostgreSQL ended a fenced session that had paused for too long.
+        case OperationalError() | InterfaceError() | InternalError():
+            logger.error("The database failed under an API call.", exc_info=error)
+            return problem_response(request, "temporarily_unavailable", _meaning("temporarily_unavailable"))
+    return None
+
+
+def field_errors(detail: Any, path: tuple[str | int, ...] = (), place: str = "body") -> Iterator[FieldError]:
+    """The nested errors of a serializer, one by one, each with its JSON pointer."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            inner_path = path if name == api_settings.NON_FIELD_ERRORS_KEY else (*path, name)
+            yield from field_errors(inner, inner_path, place)
+    elif isinstance(detail, list):
+        for index, inner in enumerate(detail):
+            # Errors of a list's items come as one mapping or list per item, empty where the item is sound.
+            inner_path = (*path, index) if isinstance(inner, Mapping | list) else path
+            yield from field_errors(inner, inner_path, place)
+    else:
+        yield FieldError(json_pointer(path), getattr(detail, "code", "invalid"), str(detail), place)
+
+
+def json_pointer(path: Iterable[str | int]) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _code_of(status: int) -> str:
+    return _CODE_OF_STATUS.get(status, "invalid_request" if status < 500 else "internal_error")
+
+
+def _meaning(code: str) -> str:
+    return PROBLEM_TYPES[code].meaning
+
+
+# --- what no view sees --------------------------------------------------------------------------------------
+
+
+class ProblemMiddleware:
+    """Gives every error under /v1/ that is not a problem yet the shape of one.
+
+    What it can it catches early, so that no page of the shop is rendered (or fails) on the way to a problem.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not is_api_path(request.path):
+            return self.get_response(request)
+        try:
+            request.get_host()
+        except DisallowedHost as error:
+            logging.getLogger("django.security.DisallowedHost").error(str(error))
+            detail = "The Host header names a host that this shop does not answer for."
+            return problem_response(request, "invalid_request", detail)
+        response = self.get_response(request)
+        if response.status_code < 400 or response.headers.get("Content-Type", "").startswith(PROBLEM_JSON):
+            return response
+        code = _code_of(response.status_code)
+        kept = {
+            name: value
+            for name, value in response.headers.items()
+            if name.lower() not in ("content-type", "content-length")
+        }
+        return problem_response(request, code, _meaning(code), status=response.status_code, headers=kept)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not is_api_path(request.path):
+            return None
+        # As Django does before its own answer: the log of requests hangs on this signal.
+        got_request_exception.send(sender=type(self), request=request)
+        return problem_response(request, "internal_error", _meaning("internal_error"))
+
+
+@csrf_exempt
+def unknown_path(request: HttpRequest, rest: str = "") -> HttpResponse:
+    return problem_response(request, "not_found", "The API has no such path.")
+
+
+def is_api_path(path: str) -> bool:
+    return path == "/v1" or path.startswith("/v1/")
+
+
+# --- the pages that `type` names ----------------------------------------------------------------------------
+
+
+@csrf_exempt
+@require_safe
+def problem_index(request: HttpRequest) -> HttpResponse:
+    rows = format_html_join(
+        "",
+        '<li><a href="/v1/problems/{}">{}</a>: {} {}</li>',
+        ((c, c, p.status, p.title) for c, p in PROBLEM_TYPES.items()),
+    )
+    return _page("Problems of the API", format_html("<ul>{}</ul>{}", rows, _reason_table()))
+
+
+@csrf_exempt
+@require_safe
+def problem_page(request: HttpRequest, code: str) -> HttpResponse:
+    problem_type = PROBLEM_TYPES.get(code)
+    if problem_type is None:
+        return problem_response(
+            request, "not_found", "No problem has this code; /v1/problems lists them all."
+        )
+    body = format_html(
+        "<p><code>{}</code>, status {}</p><p>{}</p><h2>What to do</h2><p>{}</p>",
+        code,
+        problem_type.status,
+        problem_type.meaning,
+        problem_type.cure,
+    )
+    if code == "listing_not_authorized":
+        body = format_html("{}{}", body, _reason_table())
+    return _page(problem_type.title, body)
+
+
+def _reason_table() -> str:
+    rows = format_html_join(
+        "",
+        '<tr id="{}"><th scope="row"><code>{}</code></th><td>{}</td><td>{}</td><td>{}</td></tr>',
+        ((r.code, r.code, r.title, "yes" if r.curable else "no", r.cure_by) for r in REASON_CODES.values()),
+    )
+    return format_html(
+        '<h2>Reasons</h2><table><thead><tr><th scope="col">Code</th><th scope="col">Meaning</th>'
+        '<th scope="col">Curable</th><th scope="col">By whom</th></tr></thead><tbody>{}</tbody></table>',
+        rows,
+    )
+
+
+def _page(title: str, body: str) -> HttpResponse:
+    return HttpResponse(
+        format_html(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}</title>'
+            '<meta name="viewport" content="width=device-width"></head>'
+            '<body><main><h1>{}</h1>{}<p><a href="/v1/problems">All problems</a></p></main></body></html>',
+            title,
+            title,
+            body,
+        )
+    )

@@ -1,0 +1,50 @@
+"""Reasons of a refusal as a vendor may read them."""
+
+from collections.abc import Iterable, Mapping
+from email.utils import parseaddr
+from typing import Any
+
+from django.conf import settings
+
+from authorization.models import AgreementVersion
+from catalog.models import Organization
+
+
+def own_documents(vendor: Organization, codes: Iterable[str]) -> frozenset[str]:
+    """Of these codes, those of agreements that this vendor holds: the only documents ever named to it."""
+    wanted = {code for code in codes if code}
+    if not wanted:
+        return frozenset()
+    held = AgreementVersion.objects.filter(grantee=vendor, head__code__in=wanted)
+    return frozenset(held.values_list("head__code", flat=True))
+
+
+def present_reason(reason: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:
+    """`reason` as authorization.rules.Reason.as_json writes it, from an answer or from a kept decision."""
+    links = [
+        {
+            "rel": "describedby",
+            "method": "GET",
+            "title": "What this reason means",
+            "href": f"/v1/problems/listing_not_authorized#{reason['code']}",
+        }
+    ]
+    if reason["curable"]:
+        links.append(
+            {
+                "rel": "cure",
+                "title": "Send the document to the shop's desk",
+                "href": f"mailto:{parseaddr(settings.DEFAULT_FROM_EMAIL)[1]}",
+            }
+        )
+    shown = {
+        "code": reason["code"],
+        "check": reason["check"],
+        "message": reason["message"],
+        "curable": reason["curable"],
+        "cure_by": reason["cure_by"],
+        "links": links,
+    }
+    if reason["document"] in own:
+        shown["document"] = reason["document"]
+    return shown

@@ -1,0 +1,49 @@
+"""Messages to parties: one per event, recipient and kind; kept as rows, mailed where there is an address."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.core.mail import send_mail
+from django.db.models import Q
+
+from authorization import fence
+from carriers.models import HostCarrier
+from catalog.models import Organization
+from storefront.models import SentMessage
+
+
+def send_message(
+    *, event_id: UUID, kind: str, recipient: str, address: str, subject: str, body: str, at: datetime
+) -> SentMessage:
+    """Send one message, however often it is asked to. Raises what the mail server raises: ask again later.
+
+    The row is committed first, the mail follows, and only then the row says so: a crash between the two mails
+    twice rather than never.
+    """
+    fence.refuse_inside("mail")
+    message, _ = SentMessage.objects.get_or_create(
+        event_id=event_id,
+        kind=kind,
+        recipient=recipient[:150],
+        # Names of parties go into the subject; a line break in one would end the header.
+        defaults={
+            "address": address,
+            "subject": " ".join(subject.split())[:200],
+            "body": body,
+            "sent_at": at,
+        },
+    )
+    if message.address and message.mailed_at is None:
+        send_mail(message.subject, message.body, None, [message.address])
+        message.mailed_at = at
+        message.save(update_fields=["mailed_at"])
+    return message
+
+
+def find_address(party: str) -> str:
+    """The mail address of an organization or host carrier, by its name; '' when none is known."""
+    organization = Organization.objects.filter(name__iexact=party).first()
+    if organization is not None:
+        return organization.contact_email
+    host = HostCarrier.objects.filter(Q(name__iexact=party) | Q(code__iexact=party)).first()
+    return host.contact_email if host is not None else ""

@@ -1,0 +1,530 @@
+"""A decision in shopper words, and everything else that the templates print.
+
+The words of a refusal come from the one table of reason codes; they never tell of a vendor's legal trouble.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.utils.safestring import SafeString, mark_safe
+
+from authorization.decisions import Answer
+from authorization.rules import REASON_CODES, CarrierWord
+from authorization.selectors import for_sale
+from carriers.compatibility import PlanFit, Verdict, describe, plan_fit
+from carriers.models import HostCarrier
+from catalog.models import Condition, ListingHost, OfferState, Organization, Variant
+from storefront.carts import SHOP_REASONS, CartLineView, CartView
+from storefront.models import Order, OrderLine, PaymentIntent, PrepaidPlan
+from storefront.shop.selectors import Judgement, Warrant
+
+CONDITION_WORDS: Mapping[str, str] = {
+    Condition.NEW: "New",
+    Condition.REFURBISHED: "Refurbished: repaired and tested by the seller",
+    Condition.USED: "Used: as its last owner left it",
+}
+CONDITION_NAMES: Mapping[str, str] = {
+    Condition.NEW: "New",
+    Condition.REFURBISHED: "Refurbished",
+    Condition.USED: "Used",
+}
+_SCHEMA_CONDITIONS: Mapping[str, str] = {
+    Condition.NEW: "https://schema.org/NewCondition",
+    Condition.REFURBISHED: "https://schema.org/RefurbishedCondition",
+    Condition.USED: "https://schema.org/UsedCondition",
+}
+
+NOT_ANY_MORE = "It was taken off sale. We are checking whether it may come back."
+NEVER_OFFERED = "We do not sell this phone."
+
+PLAN_LIMIT_WORDS: Mapping[str, str] = {
+    "NO_SERVICE": "no service on this network",
+    "NO_VOICE_PATH": "no calls on this network, 911 included",
+    "NO_VOLTE": "no calls over LTE",
+    "VOICE_UNCONFIRMED": "calls are not confirmed, 911 included",
+    "LTE_IN_PARTS": "LTE in parts of the network only",
+    "LTE_IN_FEW_PLACES": "LTE in few places only",
+    "DATA_3G_ONLY": "3G data only",
+    "DATA_2G_ONLY": "2G data only",
+    "ACTIVATION_MAY_NEED_VOLTE": "a new line may need calls over LTE",
+}
+
+
+def money(amount: Decimal, currency: str) -> str:
+    return f"${amount:,.2f}" if currency == "USD" else f"{amount:,.2f} {currency}"
+
+
+def name_of(organization: Organization) -> str:
+    return f"{organization.name} (simulated)" if organization.is_simulated else organization.name
+
+
+def reason_in_words(codes: Iterable[str]) -> str:
+    """The first reason that we have words for: shoppers need one, not the file."""
+    return next((REASON_CODES[code].shopper_text for code in codes if code in REASON_CODES), NOT_ANY_MORE)
+
+
+def why_not(offer: ListingHost, answer: Answer) -> str:
+    """Why this offer cannot be bought now; empty if it can."""
+    if answer.outcome == "undetermined":
+        return SHOP_REASONS["NOT_DECIDED"]
+    if not answer.is_allowed:
+        return reason_in_words(answer.reason_codes)
+    return "" if offer.state == OfferState.LIVE else NOT_ANY_MORE
+
+
+# --- badges -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Badge:
+    """`kind` names the icon and the colour; the text says it without them."""
+
+    kind: str
+    text: str
+    detail: str
+    as_of: datetime
+    host: HostCarrier
+
+
+def badge(host: HostCarrier, word: CarrierWord, *, limits: Mapping[int, str], at: datetime) -> Badge:
+    approval = word.approval
+    if approval is None and not any(reason.check == "hold" for reason in word.reasons):
+        detail = f"{host.name} has not told us about this exact model."
+        return Badge("unknown", f"Not checked on {host.name}", detail, at, host)
+    if word.reasons or approval is None:
+        return Badge("refused", f"Not approved on {host.name}", _why_not_approved(host, word), at, host)
+    if approval.state == "conditional":
+        which = limits.get(approval.fact_id) or "ask us which before you buy"
+        return Badge("limits", f"Works with limits on {host.name}", f"Limits: {which}.", at, host)
+    return Badge("approved", f"Approved on {host.name}", f"{host.name} approved this exact model.", at, host)
+
+
+def _why_not_approved(host: HostCarrier, word: CarrierWord) -> str:
+    codes = {reason.code for reason in word.reasons}
+    if "ON_HOLD" in codes or "CARRIER_APPROVAL_SUSPENDED" in codes:
+        return "On hold: the approval does not count until the hold is lifted."
+    if "CARRIER_APPROVAL_REVOKED" in codes:
+        return f"{host.name} has withdrawn its approval."
+    if "CARRIER_APPROVAL_EXPIRED" in codes:
+        return "The approval has ended."
+    state = word.approval.state if word.approval is not None else ""
+    if state in ("requested", "in_test"):
+        return f"{host.name} has not finished testing it."
+    if state == "rejected":
+        return f"{host.name} refused it."
+    return "The approval is not in force."
+
+
+# --- offers -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlanChoice:
+    plan: PrepaidPlan
+    price: str
+    fits: bool
+    note: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.plan.name}, {self.price} a month"
+
+
+def plan_choice(plan: PrepaidPlan, verdict: Verdict | None) -> PlanChoice:
+    """What we know of the pair. Where the radio is not on record, the plan is offered and the gap is said."""
+    price = money(plan.price_amount, plan.price_currency)
+    if verdict is None:
+        return PlanChoice(plan, price, True, "not checked with this phone")
+    fit = _fit(plan, verdict)
+    note = "; ".join(PLAN_LIMIT_WORDS.get(limit, limit) for limit in fit.limits)
+    return PlanChoice(plan, price, fit.fits, note)
+
+
+def _fit(plan: PrepaidPlan, verdict: Verdict) -> PlanFit:
+    return plan_fit(
+        verdict, needs_voice=plan.needs_voice, needs_data=plan.needs_data, needs_volte=plan.needs_volte
+    )
+
+
+def seller_line(
+    vendor: Organization, maker: Organization, answer: Answer, warrants: Mapping[int, Warrant]
+) -> str:
+    """Authorised is said only where every link of the chain was checked with who granted it."""
+    if vendor.pk == maker.pk:
+        return f"Sold by {name_of(vendor)}, the maker"
+    chain = [item.fact_id for item in answer.evidence if item.kind == "agreement"]
+    checked = [warrants[fact_id].checked_at for fact_id in chain if fact_id in warrants]
+    dates = [date for date in checked if date is not None]
+    if chain and len(dates) == len(chain):
+        since = f"{min(dates):%-d %B %Y}"
+        return f"Sold by {name_of(vendor)}, authorised reseller of {name_of(maker)} (checked {since})"
+    return f"Sold by {name_of(vendor)}, which says it may sell {name_of(maker)} phones"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One line that can be bought now. What cannot is no Offer: it has no price to show."""
+
+    row: ListingHost
+    price: str
+    condition: str
+    seller: str
+    in_stock: bool
+    stock: str
+
+    @property
+    def pk(self) -> int:
+        return self.row.pk
+
+
+def offer(row: ListingHost, answer: Answer, warrants: Mapping[int, Warrant]) -> Offer:
+    listing = row.listing
+    on_hand = listing.stock.on_hand
+    return Offer(
+        row=row,
+        price=money(listing.price_amount, listing.price_currency),
+        condition=CONDITION_WORDS[listing.condition],
+        seller=seller_line(listing.vendor, listing.variant.device.manufacturer, answer, warrants),
+        in_stock=on_hand > 0,
+        stock=_stock_words(on_hand),
+    )
+
+
+def _stock_words(on_hand: int) -> str:
+    if on_hand == 0:
+        return "Out of stock"
+    return f"Only {on_hand} left" if on_hand <= 3 else "In stock"
+
+
+@dataclass(frozen=True)
+class HostPanel:
+    """One variant on one host: what the carrier says, what the radio can do, what can be bought."""
+
+    host: HostCarrier
+    badge: Badge
+    fit: str
+    offers: Sequence[Offer]
+    plans: Sequence[PlanChoice]
+    reason: str
+
+
+@dataclass(frozen=True)
+class VariantBlock:
+    variant: Variant
+    panels: Sequence[HostPanel]
+
+    @property
+    def is_for_sale(self) -> bool:
+        return any(panel.offers for panel in self.panels)
+
+
+def host_panel(
+    host: HostCarrier,
+    *,
+    badge: Badge,
+    verdict: Verdict | None,
+    rows: Sequence[ListingHost],
+    plans: Sequence[PrepaidPlan],
+    judgement: Judgement,
+    warrants: Mapping[int, Warrant],
+) -> HostPanel:
+    offers = [offer(row, judgement.answers[row.pk], warrants) for row in rows if judgement.is_for_sale(row)]
+    refusals = [why_not(row, judgement.answers[row.pk]) for row in rows if not judgement.is_for_sale(row)]
+    return HostPanel(
+        host=host,
+        badge=badge,
+        fit=describe(verdict) if verdict is not None else "Its radio bands are not on record (unverified)",
+        offers=offers,
+        plans=[plan_choice(plan, verdict) for plan in plans] if offers else [],
+        reason=refusals[0] if refusals and not offers else "",
+    )
+
+
+# --- the list -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Card:
+    """One variant on the list. Without a price when nothing of it may be sold at this moment."""
+
+    variant: Variant
+    price: str
+    is_single_price: bool
+    sellers: int
+    badges: Sequence[Badge]
+    conditions: Sequence[str]
+    reason: str
+
+
+def card(
+    variant: Variant, rows: Sequence[ListingHost], badges: Sequence[Badge], judgement: Judgement
+) -> Card:
+    on_sale = [row.listing for row in rows if judgement.is_for_sale(row)]
+    refusals = [why_not(row, judgement.answers[row.pk]) for row in rows if not judgement.is_for_sale(row)]
+    prices = sorted({(listing.price_amount, listing.price_currency) for listing in on_sale})
+    return Card(
+        variant=variant,
+        price=money(*prices[0]) if prices else "",
+        is_single_price=len(prices) == 1,
+        sellers=len({listing.vendor_id for listing in on_sale}),
+        badges=badges,
+        conditions=[
+            name for value, name in CONDITION_NAMES.items() if any(x.condition == value for x in on_sale)
+        ],
+        reason=refusals[0] if refusals and not on_sale else "",
+    )
+
+
+@dataclass(frozen=True)
+class Alternative:
+    variant: Variant
+    price: str
+    host: HostCarrier
+
+
+def alternatives(rows: Iterable[ListingHost], judgement: Judgement, *, limit: int) -> list[Alternative]:
+    """Only what may be sold now."""
+    return [
+        Alternative(
+            row.listing.variant, money(row.listing.price_amount, row.listing.price_currency), row.host
+        )
+        for row in rows
+        if judgement.is_for_sale(row)
+    ][:limit]
+
+
+# --- cart and order -----------------------------------------------------------------------------------------
+
+
+def plan_in_words(plan: PrepaidPlan | None) -> str:
+    if plan is None:
+        return "Phone only, no plan"
+    return f"With {plan.name}" + (" (simulated)" if plan.is_simulated else "")
+
+
+@dataclass(frozen=True)
+class CartLinePart:
+    """`new_price` is set when the line waits for nothing but the shopper's word on a changed price."""
+
+    pk: int
+    variant: Variant
+    host: HostCarrier
+    seller: str
+    condition: str
+    plan: str
+    quantity: int
+    price: str
+    plan_price: str
+    total: str
+    is_available: bool
+    message: str
+    new_price: str
+
+
+@dataclass(frozen=True)
+class CartPart:
+    lines: Sequence[CartLinePart]
+    total: str
+    can_check_out: bool
+
+    @property
+    def has_unavailable(self) -> bool:
+        return any(not line.is_available for line in self.lines)
+
+    @property
+    def has_available(self) -> bool:
+        return any(line.is_available for line in self.lines)
+
+
+def cart(view: CartView) -> CartPart:
+    lines = [_cart_line(line_view) for line_view in view.lines]
+    return CartPart(lines, money(view.total_amount, view.currency), view.can_check_out)
+
+
+def _cart_line(view: CartLineView) -> CartLinePart:
+    line, listing = view.line, view.line.offer.listing
+    each = line.price_amount + (line.plan_price_amount or Decimal(0))
+    return CartLinePart(
+        pk=line.pk,
+        variant=listing.variant,
+        host=line.offer.host,
+        seller=name_of(listing.vendor),
+        condition=CONDITION_NAMES[listing.condition],
+        plan=plan_in_words(line.plan),
+        quantity=line.quantity,
+        price=money(line.price_amount, line.price_currency),
+        plan_price=money(line.plan_price_amount, line.price_currency) if line.plan_price_amount else "",
+        total=money(each * line.quantity, line.price_currency),
+        is_available=view.is_available,
+        message=view.message,
+        new_price=_new_price(view),
+    )
+
+
+def _new_price(view: CartLineView) -> str:
+    """Today's prices together, if the phone may be sold at them."""
+    line, listing = view.line, view.line.offer.listing
+    if (
+        view.message != SHOP_REASONS["PRICE_CHANGED"]
+        or view.answer is None
+        or not for_sale(line.offer, view.answer)
+    ):
+        return ""
+    amount = listing.price_amount + (line.plan.price_amount if line.plan else Decimal(0))
+    return money(amount * line.quantity, listing.price_currency)
+
+
+_ORDER_STATES: Mapping[str, tuple[str, str]] = {
+    Order.State.PLACED: ("Placed", "We have your order and are getting it ready to ship."),
+    Order.State.HELD: (
+        "On hold",
+        "We must not ship it as things are, and do not charge your card meanwhile. We will either ship it, once "
+        "it may be sold again, or refund it, and tell you by e-mail. You need to do nothing.",
+    ),
+    Order.State.SHIPPED: ("Shipped", "It is on its way to you."),
+    Order.State.REFUNDED: ("Refunded", "It is not coming, and your money is going back to your card."),
+}
+_PAYMENT_STATES: Mapping[str, str] = {
+    PaymentIntent.State.AUTHORIZED: "Reserved on your card, not charged yet",
+    PaymentIntent.State.CAPTURED: "Charged to your card",
+    PaymentIntent.State.VOIDED: "Released: your card is not charged",
+}
+
+
+@dataclass(frozen=True)
+class OrderLinePart:
+    variant: Variant
+    host: HostCarrier
+    seller: str
+    plan: str
+    quantity: int
+    total: str
+
+
+@dataclass(frozen=True)
+class OrderPart:
+    row: Order
+    state: str
+    what_now: str
+    payment: str
+    lines: Sequence[OrderLinePart]
+    total: str
+
+
+def order(row: Order, lines: Iterable[OrderLine]) -> OrderPart:
+    state, what_now = _ORDER_STATES[row.state]
+    return OrderPart(
+        row=row,
+        state=state,
+        what_now=what_now,
+        payment=_PAYMENT_STATES.get(row.intent.state, ""),
+        lines=[_order_line(line) for line in lines],
+        total=money(row.total_amount, row.total_currency),
+    )
+
+
+def _order_line(line: OrderLine) -> OrderLinePart:
+    each = line.price_amount + (line.plan_price_amount or Decimal(0))
+    return OrderLinePart(
+        variant=line.listing.variant,
+        host=line.offer.host,
+        seller=name_of(line.vendor),
+        plan=plan_in_words(line.plan),
+        quantity=line.quantity,
+        total=money(each * line.quantity, line.price_currency),
+    )
+
+
+# --- structured data ----------------------------------------------------------------------------------------
+
+
+def product_data(blocks: Iterable[VariantBlock], *, url: str) -> SafeString:
+    """schema.org Products with the offers that the page shows; nothing at all when none is for sale."""
+    products = [_product(block, url) for block in blocks if block.is_for_sale]
+    return json_for_script(products) if products else SafeString("")
+
+
+def _product(block: VariantBlock, url: str) -> dict[str, Any]:
+    device = block.variant.device
+    return {
+        "@context": "https://schema.org",
+        "@type": "Product",
+        "name": str(device),
+        "mpn": block.variant.model_number,
+        "brand": {"@type": "Brand", "name": device.brand},
+        "offers": [
+            {
+                "@type": "Offer",
+                "url": url,
+                "price": str(shown.row.listing.price_amount),
+                "priceCurrency": shown.row.listing.price_currency,
+                "availability": "https://schema.org/" + ("InStock" if shown.in_stock else "OutOfStock"),
+                "itemCondition": _SCHEMA_CONDITIONS[shown.row.listing.condition],
+                "seller": {"@type": "Organization", "name": name_of(shown.row.listing.vendor)},
+            }
+            for panel in block.panels
+            for shown in panel.offers
+        ],
+    }
+
+
+def json_for_script(value: Any) -> SafeString:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False)
+    for character, escape in (("<", "\\u003C"), (">", "\\u003E"), ("&", "\\u0026")):
+        text = text.replace(character, escape)
+    return mark_safe(text)  # noqa: S308  escaped above
+
+
+# --- proofs -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a signed statement: a value, or a table of them."""
+
+    label: str
+    value: str = ""
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+def statement_facts(statement: Mapping[str, Any]) -> list[Fact]:
+    """Every key of the statement in its own order, nothing left out: what is shown is what was signed."""
+    return [_fact(key, value) for key, value in statement.items()]
+
+
+def _fact(key: str, value: Any) -> Fact:
+    label = _label(key)
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        keys = list(value[0])
+        return Fact(
+            label,
+            columns=[_label(key) for key in keys],
+            rows=[[_value(key, item.get(key)) for key in keys] for item in value],
+        )
+    return Fact(label, _value(key, value))
+
+
+def _value(key: str, value: Any) -> str:
+    if key.endswith("_at") and isinstance(value, str):
+        return f"{datetime.fromisoformat(value):%-d %B %Y, %H:%M:%S.%f} UTC"
+    return _plain(value)
+
+
+def _label(key: str) -> str:
+    return key.replace("_", " ").capitalize()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{_label(key)}: {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

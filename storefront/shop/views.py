@@ -1,0 +1,298 @@
+"""The shopper's pages: parse, ask, present. No JavaScript; every action is a POST and ends in a redirect."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template import loader
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from authorization import clock
+from authorization.actors import Actor
+from authorization.rules import REASON_CODES
+from catalog.models import Device
+from storefront import carts, orders
+from storefront.checks import LOOPBACK
+from storefront.models import Cart, CartLine, Notice, Order, RemovalProof
+from storefront.proofs import verify_proof
+from storefront.shop import pages, presenters, selectors
+from storefront.shop.cart_cookie import find_cart, find_or_open_cart, forget_cart, remember_cart
+from storefront.shop.forms import AddToCartForm, ChangeLineForm, CheckoutForm, FilterForm
+
+# never_cache adds no-store: what a page said of an offer a minute ago may be wrong by now.
+
+
+# --- phones -------------------------------------------------------------------------------------------------
+
+
+@require_safe
+@never_cache
+def device_list(request: HttpRequest) -> HttpResponse:
+    form = FilterForm(request.GET)
+    filters = form.filters()
+    page = pages.list_page(filters, number=request.GET.get("page"), at=clock.now())
+    context = {
+        "list": page,
+        "form": form,
+        "filters": filters,
+        "chosen": _chosen(request.GET, filters),
+        "query": _query_without(request.GET, "page"),
+    }
+    return render(request, "shop/list.html", context)
+
+
+def _chosen(sent: QueryDict, filters: selectors.Filters) -> list[tuple[str, str]]:
+    """Each chosen filter in words, with the address of the list without it."""
+    words = {
+        "maker": filters.maker.name if filters.maker else "",
+        "host": f"for {filters.host.name}" if filters.host else "",
+        "condition": presenters.CONDITION_NAMES.get(filters.condition, ""),
+    }
+    return [
+        (text, f"{reverse('shop:list')}?{_query_without(sent, name, 'page')}")
+        for name, text in words.items()
+        if text
+    ]
+
+
+def _query_without(sent: QueryDict, *names: str) -> str:
+    kept = sent.copy()
+    for name in names:
+        kept.pop(name, None)
+    return kept.urlencode()
+
+
+@require_safe
+@never_cache
+def device_page(request: HttpRequest, slug: str) -> HttpResponse:
+    device = get_object_or_404(Device.objects.select_related("manufacturer"), slug=slug)
+    page = pages.device_page(device, at=clock.now())
+    context = {
+        "page": page,
+        "product_data": presenters.product_data(page.blocks, url=request.build_absolute_uri()),
+        "noindex": not page.is_for_sale,
+    }
+    return render(request, "shop/device.html", context, status=410 if page.is_gone else 200)
+
+
+# --- the cart -----------------------------------------------------------------------------------------------
+
+
+@require_safe
+@never_cache
+def cart_page(request: HttpRequest) -> HttpResponse:
+    cart = find_cart(request)
+    view = presenters.cart(carts.view_cart(cart, at=clock.now())) if cart is not None else None
+    return render(request, "shop/cart.html", {"cart": view, "noindex": True})
+
+
+@require_POST
+@never_cache
+def add_line(request: HttpRequest) -> HttpResponse:
+    at = clock.now()
+    form = AddToCartForm(request.POST)
+    if not form.is_valid():
+        messages = [str(error) for errors in form.errors.values() for error in errors]
+        return _refused(request, "This was not added to your cart", messages, status=400)
+    offer = form.cleaned_data["offer"]
+    cart = find_or_open_cart(request, at=at)
+    try:
+        carts.add_to_cart(
+            cart=cart,
+            offer=offer,
+            plan=form.cleaned_data["plan"],
+            quantity=form.cleaned_data["quantity"],
+            at=at,
+        )
+    except carts.CartRefused as refusal:
+        title = "This was not added to your cart"
+        return _refused(request, title, [refusal.message], status=409, back_to=offer.listing.variant.device)
+    response = redirect("shop:cart")
+    remember_cart(response, cart)
+    return response
+
+
+@require_POST
+@never_cache
+def remove_line(request: HttpRequest, line_id: int) -> HttpResponse:
+    # Somebody else's line, or one that is gone already, is nothing to complain about.
+    line = CartLine.objects.filter(pk=line_id, cart=find_cart(request)).first()
+    if line is not None:
+        carts.remove_from_cart(line=line)
+    return redirect("shop:cart")
+
+
+@require_POST
+@never_cache
+def change_line(request: HttpRequest, line_id: int) -> HttpResponse:
+    """Another quantity, or a new price accepted: the line takes today's prices either way."""
+    line = (
+        CartLine.objects.select_related("cart", "offer", "plan__hosting")
+        .filter(pk=line_id, cart=find_cart(request))
+        .first()
+    )
+    if line is None:
+        return redirect("shop:cart")
+    form = ChangeLineForm(request.POST)
+    if not form.is_valid():
+        return _refused(
+            request,
+            "Your cart was not changed",
+            [str(error) for error in form.errors["quantity"]],
+            status=400,
+        )
+    try:
+        carts.change_line(line=line, plan=line.plan, quantity=form.cleaned_data["quantity"], at=clock.now())
+    except carts.CartRefused as refusal:
+        return _refused(request, "Your cart was not changed", [refusal.message], status=409)
+    return redirect("shop:cart")
+
+
+def _refused(
+    request: HttpRequest, title: str, messages: Iterable[str], *, status: int, back_to: Device | None = None
+) -> HttpResponse:
+    """What was not done, why, and the way on: the phone's page, or the cart."""
+    context = {"title": title, "messages": messages, "device": back_to, "noindex": True}
+    return render(request, "shop/refused.html", context, status=status)
+
+
+# --- checkout -----------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def checkout(request: HttpRequest) -> HttpResponse:
+    cart = find_cart(request)
+    if cart is None:
+        return redirect("shop:cart")
+    if request.method != "POST":
+        return _checkout_page(request, cart, CheckoutForm())
+    form = CheckoutForm(request.POST)
+    if not form.is_valid():
+        return _checkout_page(request, cart, form, status=400)
+    sent = form.cleaned_data
+    try:
+        order = orders.check_out(
+            cart=cart,
+            checkout_key=sent["checkout_key"],
+            card=sent["card_number"],
+            buyer_name=sent["buyer_name"],
+            buyer_email=sent["buyer_email"],
+            ship_to=sent["ship_to"],
+            by=Actor("shopper", str(cart.pk)),
+            at=clock.now(),
+        )
+    except orders.CheckoutRefused as refusal:
+        return _checkout_page(
+            request,
+            cart,
+            form.for_another_try(keep_key="PAYMENT_UNAVAILABLE" in refusal.reason_codes),
+            refusal=refusal,
+            status=409,
+        )
+    response = redirect("shop:order", public_id=order.public_id)
+    forget_cart(response)
+    return response
+
+
+def _checkout_page(
+    request: HttpRequest,
+    cart: Cart,
+    form: CheckoutForm,
+    *,
+    refusal: orders.CheckoutRefused | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    view = presenters.cart(carts.view_cart(cart, at=clock.now()))
+    if not view.can_check_out and refusal is None:
+        return redirect("shop:cart")
+    context = {
+        "cart": view,
+        "form": form,
+        "refusal": refusal,
+        "is_exercise": bool(settings.CLOCK_FILE) or request.get_host().split(":")[0] in LOOPBACK,
+        "noindex": True,
+    }
+    return render(request, "shop/checkout.html", context, status=status)
+
+
+@require_safe
+@never_cache
+def order_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    order = get_object_or_404(Order.objects.select_related("intent"), public_id=public_id)
+    lines = order.lines.select_related(
+        "listing__variant__device__manufacturer", "vendor", "plan", "offer__host"
+    )
+    context = {"order": presenters.order(order, list(lines)), "noindex": True}
+    return render(request, "shop/order.html", context)
+
+
+# --- what the shop says -------------------------------------------------------------------------------------
+
+
+@require_safe
+def notice_list(request: HttpRequest) -> HttpResponse:
+    notices = Notice.objects.filter(published_at__isnull=False).order_by("-published_at")
+    return render(request, "shop/notices.html", {"notices": notices})
+
+
+@require_safe
+def notice_page(request: HttpRequest, slug: str) -> HttpResponse:
+    notice = get_object_or_404(Notice, slug=slug, published_at__isnull=False)
+    return render(request, "shop/notice.html", {"notice": notice})
+
+
+@require_safe
+@never_cache
+def proof_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    proof = get_object_or_404(RemovalProof, public_id=public_id)
+    context = {
+        "proof": proof,
+        "is_valid": verify_proof(proof),
+        "facts": presenters.statement_facts(proof.statement),
+        "noindex": True,
+    }
+    return render(request, "shop/proof.html", context)
+
+
+@require_safe
+@never_cache
+def how_we_decide(request: HttpRequest) -> HttpResponse:
+    context = {"policy": selectors.policy_in_force(at=clock.now()), "reasons": REASON_CODES.values()}
+    return render(request, "shop/how_we_decide.html", context)
+
+
+@require_safe
+def accessibility(request: HttpRequest) -> HttpResponse:
+    return render(request, "shop/accessibility.html")
+
+
+# --- when something fails -----------------------------------------------------------------------------------
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "400.html", {"noindex": True}, status=400)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "403.html", {"noindex": True}, status=403)
+
+
+def form_expired(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The form's secret does not match its cookie: an old page, or cookies that are switched off."""
+    return render(request, "403_csrf.html", {"noindex": True}, status=403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "404.html", {"noindex": True}, status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Without the context that other pages have: what failed may be what that reads."""
+    context: dict[str, Any] = {"shop_name": settings.SHOP_NAME, "noindex": True}
+    return HttpResponse(loader.render_to_string("500.html", context), status=500)

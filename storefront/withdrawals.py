@@ -1,0 +1,262 @@
+"""Taking authority away, seen from the shop: the carts and orders it touches, beside the offers that fall.
+
+What admin, API and scenarios call. The change itself is `authorization.revocations`; this adds what lives on
+the shop's floor, and reacts when the change has committed and when its sweep is done.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from authorization import decisions, revocations, selectors
+from authorization.actors import SYSTEM, Actor
+from authorization.models import DecisionEvidence, Delisting, Fact, HoldTarget, Revocation, Sweep
+from authorization.revocations import WITHDRAWAL_REASONS, Change, PlaceHold, Preview
+from authorization.rules import REASON_CODES, Question
+from catalog.models import ListingHost, OfferState, Organization
+from storefront import orders
+from storefront.messages import send_message
+from storefront.models import CartLine, Order, OrderLine, PaymentIntent
+
+CHUNK_SIZE = 200
+# Offers named in one message; a vendor with more finds the rest in its listings.
+NAMED_IN_MESSAGE = 500
+# SQLite takes a limited number of values in one statement.
+IDS_PER_QUERY = 10_000
+
+type Targets = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class WithdrawalPreview:
+    """`first_orders` is the beginning of the unshipped orders, oldest first."""
+
+    impact: Preview
+    open_carts: int
+    unshipped_orders: int
+    first_orders: tuple[Order, ...]
+
+
+def preview(change: Change, *, at: datetime) -> WithdrawalPreview:
+    """What would happen. Writes nothing."""
+    impact = revocations.preview(change, at=at)
+    order_ids = _unshipped_resting_on(change, survivors={offer.offer_id for offer in impact.survives})
+    return WithdrawalPreview(
+        impact=impact,
+        open_carts=_count_open_carts([offer.offer_id for offer in impact.falls]),
+        unshipped_orders=len(order_ids),
+        first_orders=tuple(Order.objects.filter(pk__in=order_ids[:10]).order_by("id")),
+    )
+
+
+def confirm(
+    change: Change,
+    *,
+    digest: str,
+    requested_by: str,
+    word_received_at: datetime,
+    note: str,
+    by: Actor,
+    at: datetime,
+) -> Revocation:
+    """Do it: from the commit on nothing of it can be sold. Raises WorldMoved when the preview is stale."""
+    return revocations.execute(
+        change,
+        digest=digest,
+        requested_by=requested_by,
+        word_received_at=word_received_at,
+        note=note,
+        by=by,
+        at=at,
+    )
+
+
+# --- reactions ----------------------------------------------------------------------------------------------
+
+
+def hold_unshipped_orders(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
+    """Hold every placed order whose goods may no longer be sold on the grounds that it was sold on.
+
+    An order that cites the fact, but whose goods another chain or approval still covers, is left alone: its
+    goods are still authorized.
+    """
+    revocation = Revocation.objects.select_related("fact").get(pk=payload["revocation_id"])
+    reason = f"{revocation}. {WITHDRAWAL_REASONS[revocation.reason_code]}."
+    lines = _order_lines(revocation.fact_id, _targets_of(revocation.fact))
+    for chunk in _chunks_of_orders(lines):
+        for order in _no_longer_allowed(chunk, at=at):
+            # Shipped, refunded or held by somebody else since it was read: nothing is left to hold.
+            with suppress(orders.InvalidOrderMove):
+                orders.hold_order(order=order, reason=reason, by=SYSTEM, at=at)
+
+
+def tell_vendors(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
+    """One message to each vendor with all that this sweep took down of it."""
+    sweep = Sweep.objects.select_related("revocation").get(pk=payload["sweep_id"])
+    taken_down: dict[Organization, list[Delisting]] = defaultdict(list)
+    for delisting in _delistings_to_tell(sweep, at=at):
+        taken_down[delisting.offer.listing.vendor].append(delisting)
+    failures = []
+    for vendor, its in sorted(taken_down.items(), key=lambda pair: pair[0].pk):
+        try:
+            send_message(
+                event_id=event_id,
+                kind="delisted",
+                recipient=vendor.name,
+                address=vendor.contact_email,
+                subject=f"{len(its)} of your offers were taken off sale",
+                body=_message_to_vendor(vendor, its),
+                at=at,
+            )
+        except OSError as error:
+            # One address that refuses its mail must not keep the others from theirs.
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup("Mail to vendors failed.", failures)
+
+
+def _delistings_to_tell(sweep: Sweep, *, at: datetime) -> list[Delisting]:
+    """This sweep's, and those that the reconciler made in its stead. Other sweeps tell their own."""
+    rows = Delisting.objects.filter(sweep=sweep).select_related("offer__listing__vendor", "offer__host")
+    found = list(rows)
+    if sweep.revocation is not None:
+        found += [row for row in delistings_of(sweep.revocation, at=at) if row.sweep_id is None]
+    return sorted(found, key=lambda row: (row.offer.listing.sku, row.offer_id))
+
+
+def _message_to_vendor(vendor: Organization, delistings: list[Delisting]) -> str:
+    lines = [
+        f"- {delisting.offer.listing.sku} on {delisting.offer.host}: {', '.join(delisting.reason_codes)}"
+        for delisting in delistings[:NAMED_IN_MESSAGE]
+    ]
+    if len(delistings) > NAMED_IN_MESSAGE:
+        lines.append(f"- and {len(delistings) - NAMED_IN_MESSAGE} more: see GET /v1/listings?state=SUSPENDED")
+    codes = sorted({code for delisting in delistings for code in delisting.reason_codes})
+    return "\n".join(
+        [
+            f"To {vendor.name}:",
+            "",
+            "these offers were taken off sale, and cannot be bought as of now:",
+            "",
+            *lines,
+            "",
+            "What the reasons mean:",
+            *(f"- {code}: {REASON_CODES[code].title}." for code in codes if code in REASON_CODES),
+            "",
+            "Your listings and stock are kept. An offer comes back when its grounds do; list nothing again.",
+        ]
+    )
+
+
+# --- what rests on it ---------------------------------------------------------------------------------------
+
+
+def offers_taken_down(revocation: Revocation, *, at: datetime) -> list[ListingHost]:
+    """The offers that this withdrawal took, or is about to take, off sale; the sweep need not have run."""
+    fact = revocation.fact
+    since = Q(state=OfferState.SUSPENDED, state_changed_at__gte=revocation.effective_at)
+    offers = selectors.offers_touched_by(ListingHost.objects.filter(Q(state=OfferState.LIVE) | since), fact)
+    if fact.kind != Fact.Kind.HOLD:
+        cited = DecisionEvidence.objects.filter(fact=fact)
+        offers = offers.filter(decision_id__in=cited.values("decision_id"))
+    found = list(offers.select_related("listing__vendor", "listing__variant__device", "host").order_by("id"))
+    answers = decisions.decide_offers(found, at=at)
+    return [offer for offer, answer in zip(found, answers, strict=True) if not answer.is_allowed]
+
+
+def delistings_of(revocation: Revocation, *, at: datetime) -> list[Delisting]:
+    """What was taken down on this word, once per offer.
+
+    Mostly by its own sweep; another one under way, or the reconciler, may have met an offer first.
+    """
+    rows = Delisting.objects.select_related(
+        "offer__listing__vendor", "offer__listing__variant", "offer__host"
+    ).order_by("id")
+    found = {row.offer_id: row for row in rows.filter(sweep__revocation=revocation)}
+    offer_ids = [offer.pk for offer in offers_taken_down(revocation, at=at) if offer.pk not in found]
+    for start in range(0, len(offer_ids), IDS_PER_QUERY):
+        since = rows.filter(at__gte=revocation.effective_at)
+        for row in since.filter(offer_id__in=offer_ids[start : start + IDS_PER_QUERY]):
+            found.setdefault(row.offer_id, row)
+    return [found[offer_id] for offer_id in sorted(found)]
+
+
+def _order_lines(fact_id: int, targets: Targets) -> QuerySet[OrderLine]:
+    """Lines of placed orders that were sold on the fact; for a hold, whose sold terms its targets match.
+
+    The terms are those of the decision that the sale cites: a vendor may have edited its listing since.
+    """
+    lines = OrderLine.objects.filter(order__state=Order.State.PLACED)
+    if not targets:
+        return lines.filter(decision__evidence_rows__fact_id=fact_id)
+    for dimension, values in targets.items():
+        if dimension == "fact":
+            lines = lines.filter(decision__evidence_rows__fact_id__in=[int(value) for value in values])
+        else:
+            key = dimension if dimension == "territory" else f"{dimension}_id"
+            lines = lines.filter(**{f"decision__question__{key}__in": _typed(dimension, values)})
+    return lines
+
+
+def _targets_of(fact: Fact) -> Targets:
+    """The targets of a hold, by dimension; none for a fact of another kind."""
+    rows = HoldTarget.objects.filter(version__head=fact, version__rev_to__isnull=True)
+    return _by_dimension(rows.values_list("dimension", "value"))
+
+
+def _by_dimension(targets: Iterable[tuple[str, str]]) -> Targets:
+    values: dict[str, set[str]] = defaultdict(set)
+    for dimension, value in targets:
+        values[dimension].add(value)
+    return {dimension: frozenset(members) for dimension, members in values.items()}
+
+
+def _typed(dimension: str, values: Iterable[str]) -> list[Any]:
+    return list(values) if dimension == "territory" else [int(value) for value in values]
+
+
+def _unshipped_resting_on(change: Change, *, survivors: set[int]) -> list[int]:
+    if isinstance(change, PlaceHold):
+        lines = _order_lines(0, _by_dimension(change.targets))
+    else:
+        lines = _order_lines(change.fact_id, {})
+    pairs = lines.values_list("order_id", "offer_id").distinct()
+    return sorted({order_id for order_id, offer_id in pairs if offer_id not in survivors})
+
+
+def _count_open_carts(offer_ids: list[int]) -> int:
+    bought = PaymentIntent.objects.filter(order__isnull=False).values("cart_id")
+    carts: set[UUID] = set()
+    for start in range(0, len(offer_ids), IDS_PER_QUERY):
+        lines = CartLine.objects.filter(offer_id__in=offer_ids[start : start + IDS_PER_QUERY])
+        carts |= set(lines.exclude(cart_id__in=bought).values_list("cart_id", flat=True))
+    return len(carts)
+
+
+def _chunks_of_orders(lines: QuerySet[OrderLine]) -> Iterator[list[Order]]:
+    """By id, so that an order that stays placed is not met again."""
+    last = 0
+    while True:
+        chunk = list(
+            Order.objects.filter(pk__gt=last, pk__in=lines.values("order_id"))
+            .prefetch_related("lines__decision")
+            .order_by("id")[:CHUNK_SIZE]
+        )
+        if not chunk:
+            return
+        yield chunk
+        last = chunk[-1].pk
+
+
+def _no_longer_allowed(chunk: list[Order], *, at: datetime) -> list[Order]:
+    """Orders with a line that would be refused now on its sale's terms. Undecidable counts as refused."""
+    pairs = [(order, Question(**line.decision.question)) for order in chunk for line in order.lines.all()]
+    answers = decisions.decide_many([question for _, question in pairs], at=at)
+    refused = {order.pk for (order, _), answer in zip(pairs, answers, strict=True) if not answer.is_allowed}
+    return [order for order in chunk if order.pk in refused]

@@ -1,0 +1,226 @@
+"""May I list this? The same answer before a listing exists, in bulk, and when publishing."""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from authorization import clock, policies
+from authorization.models import Decision, OutboxRow
+from catalog.models import Listing
+from seeds import factories
+from tests.api.conftest import Caller, SmallWorld, caller_of, pointers, problem
+
+
+def question(world: SmallWorld, **changes: Any) -> dict[str, Any]:
+    return {
+        "variant": world.approved.slug,
+        "hosts": ["north"],
+        "condition": "new",
+        "territory": "US",
+        "channel": "web",
+    } | changes
+
+
+def ask(api: Caller, asked: dict[str, Any]) -> Any:
+    parameters = dict(asked)
+    hosts = parameters.pop("hosts", None)
+    if hosts is not None:
+        parameters["host"] = hosts
+    response = api.get(f"/v1/listing-restrictions?{urlencode(parameters, doseq=True)}")
+    assert response.status_code == 200, response.content
+    return json.loads(response.content)
+
+
+def codes(restriction: dict[str, Any]) -> list[str]:
+    return [reason["code"] for reason in restriction["reasons"]]
+
+
+def test_an_empty_list_means_may_list(world: SmallWorld, api: Caller) -> None:
+    answer = ask(api, question(world))
+    assert answer["restrictions"] == []
+    assert answer["hosts"] == ["north"]
+    assert answer["variant"] == "maker-px9-u1"
+
+
+def test_the_model_number_names_the_variant_too(world: SmallWorld, api: Caller) -> None:
+    assert ask(api, question(world, variant="PX9-U1"))["restrictions"] == []
+
+
+def test_without_a_host_all_hosts_of_the_shop_are_asked(world: SmallWorld, api: Caller) -> None:
+    asked = question(world)
+    del asked["hosts"]
+    answer = ask(api, asked)
+    assert answer["hosts"] == ["north", "south"]
+    [restriction] = answer["restrictions"]
+    assert restriction["host"] == "south"
+    assert (restriction["territory"], restriction["condition"], restriction["channel"]) == (
+        "US",
+        "new",
+        "web",
+    )
+    [reason] = restriction["reasons"]
+    assert reason["code"] == "CARRIER_NOT_APPROVED"
+    assert reason["check"] == "approval"
+    assert reason["curable"] is False
+    assert reason["cure_by"] == "carrier"
+
+
+def test_every_failing_leg_is_named(world: SmallWorld, api: Caller) -> None:
+    other = caller_of(factories.OrganizationFactory.create(slug="vendor-two"))
+    [restriction] = ask(other, question(world, hosts=["south"]))["restrictions"]
+    assert codes(restriction) == ["NO_AGREEMENT", "CARRIER_NOT_APPROVED"]
+    assert restriction["reasons"][0]["curable"] is True
+    assert [link["rel"] for link in restriction["reasons"][0]["links"]] == ["describedby", "cure"]
+    page = restriction["reasons"][0]["links"][0]["href"].partition("#")
+    assert f'id="{page[2]}"' in other.get(page[0]).content.decode()
+
+
+def test_only_own_documents_are_named(world: SmallWorld, api: Caller) -> None:
+    """A chain maker -> distributor -> vendor: the vendor sees its own link, never the one above."""
+    maker = world.approved.device.manufacturer
+    distributor = factories.OrganizationFactory.create(kind="distributor", slug="distributor")
+    vendor = factories.OrganizationFactory.create(slug="vendor-two")
+    factories.make_agreement(
+        grantor=maker,
+        grantee=distributor,
+        at=world.at,
+        code="AG-SECRET",
+        assurance="claimed",
+        may_sublicense=True,
+    )
+    factories.make_agreement(
+        grantor=distributor, grantee=vendor, at=world.at, code="AG-OWN", assurance="claimed"
+    )
+    answer = ask(caller_of(vendor), question(world))
+    [restriction] = answer["restrictions"]
+    assert codes(restriction) == ["AGREEMENT_NOT_VERIFIED", "AGREEMENT_NOT_VERIFIED"]
+    assert {reason.get("document") for reason in restriction["reasons"]} == {"AG-OWN", None}
+    for hidden in ("AG-SECRET", "AG-77", "distributor", "CA-1"):
+        assert hidden not in json.dumps(answer)
+
+
+def test_bulk_is_the_single_call_a_hundred_times(world: SmallWorld, api: Caller) -> None:
+    asked = [
+        question(world, variant=variant, hosts=hosts, condition=condition)
+        for variant in ("PX9-U1", "maker-px9-u2")
+        for hosts in (["north"], ["south"], ["south", "north"])
+        for condition in ("new", "used")
+    ]
+    response = api.post("/v1/listing-restrictions/query", {"questions": asked})
+    assert response.status_code == 200
+    results = json.loads(response.content)["results"]
+    for single, result in zip([ask(api, each) for each in asked], results, strict=True):
+        assert {**single, "valid_at": ""} == {**result, "valid_at": ""}
+
+
+def test_asking_writes_nothing(world: SmallWorld, api: Caller) -> None:
+    before = (Listing.objects.count(), Decision.objects.count(), OutboxRow.objects.count())
+    ask(api, question(world, hosts=["south"]))
+    assert (Listing.objects.count(), Decision.objects.count(), OutboxRow.objects.count()) == before
+
+
+def test_a_hundred_questions_cost_as_many_queries_as_one(world: SmallWorld, api: Caller) -> None:
+    def queries(count: int) -> int:
+        variants = ["PX9-U1", "PX9-U2"]
+        asked = [question(world, variant=variants[n % 2], hosts=["north", "south"]) for n in range(count)]
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            assert api.post("/v1/listing-restrictions/query", {"questions": asked}).status_code == 200
+        return len(captured)
+
+    queries(1)
+    assert queries(2) == queries(100)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"variant": "PX9-U9"}, "/variant"),
+        ({"variant": ""}, "/variant"),
+        ({"hosts": ["nowhere"]}, "/host/0"),
+        ({"hosts": ["north", "north"]}, "/host"),
+        ({"hosts": [""]}, "/host/0"),
+        ({"condition": "mint"}, "/condition"),
+        ({"territory": "us"}, "/territory"),
+        ({"territory": "USA"}, "/territory"),
+        ({"channel": "fax"}, "/channel"),
+    ],
+)
+def test_a_question_that_is_unclear(
+    world: SmallWorld, api: Caller, change: dict[str, Any], pointer: str
+) -> None:
+    asked = question(world, **change)
+    asked["host"] = asked.pop("hosts")
+    body = problem(
+        api.get(f"/v1/listing-restrictions?{urlencode(asked, doseq=True)}"), 400, "invalid_request"
+    )
+    assert pointers(body) == {pointer}
+    assert {error["in"] for error in body["errors"]} == {"query"}
+
+
+def test_an_unknown_variant_is_answered_with_the_nearest(world: SmallWorld, api: Caller) -> None:
+    for wrong in ("PX9-U7", "px 9", "Maker PX 9"):
+        asked = {"questions": [question(world), question(world, variant=wrong)]}
+        body = problem(api.post("/v1/listing-restrictions/query", asked), 400, "invalid_request")
+        [error] = body["errors"]
+        assert error["pointer"] == "/questions/1/variant"
+        assert "PX9-U1" in error["detail"]
+
+
+def test_every_fault_of_a_bulk_question_is_named(world: SmallWorld, api: Caller) -> None:
+    asked = [question(world, region="US"), {}, 7, question(world, hosts=[1, True, None])]
+    body = problem(api.post("/v1/listing-restrictions/query", {"questions": asked}), 400, "invalid_request")
+    assert pointers(body) == {
+        "/questions/0/region",
+        "/questions/1/variant",
+        "/questions/1/condition",
+        "/questions/1/territory",
+        "/questions/1/channel",
+        "/questions/2",
+        "/questions/3/hosts/0",
+        "/questions/3/hosts/1",
+        "/questions/3/hosts/2",
+    }
+
+
+@pytest.mark.parametrize("questions", [[], None, {}, "x", [{}] * 101])
+def test_bulk_bounds(world: SmallWorld, api: Caller, questions: Any) -> None:
+    body = problem(
+        api.post("/v1/listing-restrictions/query", {"questions": questions}), 400, "invalid_request"
+    )
+    assert pointers(body) <= {"/questions"} | {
+        f"/questions/{n}/{m}" for n in range(101) for m in question(world)
+    }
+
+
+def test_without_a_policy_nothing_is_decided(db: None) -> None:
+    variant = factories.VariantFactory.create()
+    host = factories.HostCarrierFactory.create(code="north")
+    factories.HostingFactory.create(host=host)
+    api = caller_of(factories.OrganizationFactory.create())
+    asked = {"variant": variant.slug, "territory": "US", "channel": "web", "condition": "new"}
+    response = api.get(f"/v1/listing-restrictions?{urlencode(asked)}")
+    problem(response, 503, "decision_unavailable")
+    assert response["Retry-After"] == "5"
+
+
+def test_a_shop_without_hosts_does_not_say_may_list(db: None) -> None:
+    variant = factories.VariantFactory.create()
+    factories.ensure_policy(at=clock.now())
+    api = caller_of(factories.OrganizationFactory.create())
+    asked = {"variant": variant.slug, "territory": "US", "channel": "web", "condition": "new"}
+    problem(api.get(f"/v1/listing-restrictions?{urlencode(asked)}"), 503, "decision_unavailable")
+
+
+def test_the_policy_of_2016_lets_pass_what_the_shut_gate_refuses(world: SmallWorld, api: Caller) -> None:
+    asked = question(world, hosts=["south"])
+    assert ask(api, asked)["restrictions"]
+    policies.set_policy(
+        **policies.POLICY_2016, by=factories.BUILDER, at=clock.now(), reason="to compare both"
+    )
+    assert ask(api, asked)["restrictions"] == []

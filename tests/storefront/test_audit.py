@@ -1,0 +1,358 @@
+"""The proof that no order is late finds every kind of late order, and none in a good history.
+
+Late orders are made here by hand, in the ways that the sale forbids. Each test needs real transactions: they
+are what the proof is about.
+"""
+
+import json
+import threading
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+
+from authorization import agreements, clock, decisions, fence, policies, revocations
+from authorization.models import Decision, DecisionEvidence, Fact, Revision
+from seeds.factories import make_agreement, make_sellable
+from storefront import audit, carts
+from storefront.models import Cart, Order, OrderLine, PaymentIntent
+from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement, revoke_approval
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def buy(world):
+    cart = Cart.objects.create(created_at=clock.now())
+    carts.add_to_cart(cart=cart, offer=world.offer, plan=None, quantity=1, at=clock.now())
+    return check_out(cart)
+
+
+def old_answer(world):
+    return decisions.decide(decisions.question_for_offer(world.offer), at=clock.now())
+
+
+def forge(world, answer, **lies):
+    """Insert an order on an answer that may be stale, without asking again. Its transaction is its own."""
+    with transaction.atomic():
+        fence.shared()
+        return insert_order(world, answer, **({"transaction_id": fence.transaction_id()} | lies))
+
+
+def insert_order(world, answer, **fields):
+    at = clock.now()
+    intent = PaymentIntent.objects.create(
+        checkout_key=uuid4(), cart_id=uuid4(), amount=1, currency="USD", created_at=at, updated_at=at
+    )
+    rest = {"sold_at": at, "revision": answer.revision, "total_amount": 1, "total_currency": "USD"}
+    order = Order.objects.create(intent=intent, **(rest | fields))
+    insert_line(order, world, answer)
+    return order
+
+
+def insert_line(order, world, answer):
+    OrderLine.objects.create(
+        order=order,
+        offer=world.offer,
+        listing=world.listing,
+        vendor=world.vendor,
+        decision=decisions.record_decision(answer=answer, offer=world.offer),
+        quantity=1,
+        price_amount=1,
+        price_currency="USD",
+    )
+
+
+def found():
+    return [(late.order_id, late.why, late.fact_code) for late in audit.late_orders()]
+
+
+def release(code):
+    revocations.release_hold(fact=Fact.objects.get(code=code), by=DESK, at=clock.now(), reason="test")
+
+
+# --- a good history -----------------------------------------------------------------------------------------
+
+
+def test_nothing_sold_is_nothing_late():
+    assert audit.late_orders() == []
+
+
+def test_a_good_history_has_no_late_order(provider):
+    one, two = make_sellable(), make_sellable()
+    buy(one)
+    buy(two)
+    place_hold(("vendor", one.vendor.pk))
+    buy(two)
+    release("HOLD-1")
+    buy(one)
+    revoke_agreement(one)
+    buy(two)
+    make_agreement(
+        grantor=one.variant.device.manufacturer, grantee=one.vendor, models=[one.variant], at=clock.now()
+    )
+    buy(one)
+    revoke_approval(two)
+    policies.set_policy(**policies.POLICY_2016, by=DESK, at=clock.now(), reason="test")
+    buy(two)
+    policies.set_policy(**policies.POLICY_GATE_SHUT, by=DESK, at=clock.now(), reason="test")
+    place_hold(("territory", "US"), code="HOLD-2")
+    assert Order.objects.count() == 7
+    assert found() == []
+
+
+# --- evidence that was closed -------------------------------------------------------------------------------
+
+
+def test_an_order_after_the_revocation_of_its_agreement_is_late(provider):
+    world = make_sellable()
+    answer = old_answer(world)
+    forge(world, answer)
+    revoke_agreement(world)
+    late = forge(world, answer)
+    assert found() == [(late.pk, "evidence_closed", world.agreement.code)]
+
+
+def test_an_order_after_the_revocation_of_its_carrier_approval_is_late():
+    world = make_sellable()
+    answer = old_answer(world)
+    revoke_approval(world)
+    late = forge(world, answer)
+    assert found() == [(late.pk, "evidence_closed", world.approval.code)]
+
+
+def test_an_order_after_a_change_of_the_policy_that_it_cites_is_late():
+    world = make_sellable()
+    answer = old_answer(world)
+    policies.set_policy(**policies.POLICY_2016, by=DESK, at=clock.now(), reason="test")
+    late = forge(world, answer)
+    cited = next(item.code for item in answer.evidence if item.kind == "policy")
+    assert found() == [(late.pk, "evidence_closed", cited)]
+
+
+def test_every_line_of_an_order_is_looked_at():
+    good, bad = make_sellable(), make_sellable()
+    answer = old_answer(bad)
+    revoke_agreement(bad)
+    order = forge(good, old_answer(good))
+    insert_line(order, bad, answer)
+    assert found() == [(order.pk, "evidence_closed", bad.agreement.code)]
+
+
+def test_what_the_order_says_of_itself_does_not_help_it():
+    world = make_sellable()
+    answer = old_answer(world)
+    before = clock.now()
+    revoke_agreement(world)
+    late = forge(
+        world, answer, revision=Revision.objects.latest("n").n + 7, sold_at=before - timedelta(days=1)
+    )
+    assert found() == [(late.pk, "evidence_closed", world.agreement.code)]
+
+
+def test_a_clock_that_ran_ahead_does_not_make_a_good_order_late():
+    world = make_sellable()
+    forge(world, old_answer(world), sold_at=clock.now() + timedelta(days=2), revision=0)
+    revoke_agreement(world)
+    assert found() == []
+
+
+@pytest.mark.skipif(
+    "connection.vendor != 'postgresql'", reason="SQLite has one writer at a time: it cannot make this history"
+)
+def test_an_order_that_commits_after_the_revocation_though_it_began_before_is_late():
+    world = make_sellable()
+    answer = old_answer(world)
+    started, revoked = threading.Event(), threading.Event()
+
+    def sleepy_buyer():
+        try:
+            with transaction.atomic():
+                # No fence: the transaction has its id, and commits when all is over.
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_current_xact_id()::text")
+                    transaction_id = cursor.fetchone()[0]
+                started.set()
+                assert revoked.wait(10)
+                insert_order(world, answer, transaction_id=transaction_id)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=sleepy_buyer)
+    thread.start()
+    assert started.wait(10)
+    revoke_agreement(world)
+    revoked.set()
+    thread.join()
+    assert [why for _, why, _ in found()] == ["evidence_closed"]
+
+
+# --- holds --------------------------------------------------------------------------------------------------
+
+
+TARGETS = {
+    "vendor": lambda world: world.vendor.pk,
+    "listing": lambda world: world.listing.pk,
+    "host": lambda world: world.host.pk,
+    "variant": lambda world: world.variant.pk,
+    "device": lambda world: world.variant.device_id,
+    "manufacturer": lambda world: world.variant.device.manufacturer_id,
+    "territory": lambda world: "US",
+    "fact": lambda world: world.approval.pk,
+}
+
+
+@pytest.mark.parametrize("dimension", TARGETS)
+def test_an_order_under_a_hold_is_late_and_one_before_it_is_not(dimension):
+    world = make_sellable()
+    answer = old_answer(world)
+    forge(world, answer)
+    place_hold((dimension, TARGETS[dimension](world)))
+    late = forge(world, answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+@pytest.mark.parametrize("dimension", [dimension for dimension in TARGETS if dimension != "territory"])
+def test_a_hold_on_something_else_makes_nothing_late(dimension):
+    world, other = make_sellable(), make_sellable()
+    answer = old_answer(world)
+    place_hold((dimension, TARGETS[dimension](other)))
+    forge(world, answer)
+    assert found() == []
+
+
+def test_a_hold_of_several_dimensions_stops_only_where_all_match():
+    world, other = make_sellable(), make_sellable()
+    answer, other_answer = old_answer(world), old_answer(other)
+    place_hold(("vendor", world.vendor.pk), ("vendor", other.vendor.pk), ("host", world.host.pk))
+    late = forge(world, answer)
+    forge(other, other_answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+def test_a_release_excuses_what_comes_after_it_and_nothing_before():
+    world = make_sellable()
+    answer = old_answer(world)
+    place_hold(("host", world.host.pk))
+    late = forge(world, answer)
+    release("HOLD-1")
+    forge(world, answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+    place_hold(("host", world.host.pk), code="HOLD-2")
+    later = forge(world, answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1"), (later.pk, "on_hold", "HOLD-2")]
+
+
+def test_a_hold_does_not_follow_a_listing_that_became_another_phone():
+    world, other = make_sellable(), make_sellable()
+    place_hold(("variant", other.variant.pk))
+    forge(world, old_answer(world))
+    world.listing.variant = other.variant
+    world.listing.save(update_fields=["variant"])
+    assert found() == [], "what was sold is the phone of the decision"
+
+
+# --- dates, and what cannot be proven -----------------------------------------------------------------------
+
+
+def test_an_order_at_the_end_of_its_decision_is_late_and_one_just_before_is_not():
+    world = make_sellable()
+    answer = old_answer(world)
+    forge(world, answer, sold_at=answer.expires_at - timedelta(microseconds=1))
+    late = forge(world, answer, sold_at=answer.expires_at)
+    assert found() == [(late.pk, "expired", "")]
+
+
+def spoil_transaction(line):
+    Order.objects.filter(pk=line.order_id).update(transaction_id="")
+
+
+def spoil_transaction_with_words(line):
+    Order.objects.filter(pk=line.order_id).update(transaction_id="12; DROP")
+
+
+def spoil_outcome(line):
+    Decision.objects.filter(pk=line.decision_id).update(outcome="deny")
+
+
+def spoil_evidence(line):
+    DecisionEvidence.objects.filter(decision=line.decision_id).delete()
+
+
+def spoil_line(line):
+    OrderLine.objects.filter(pk=line.pk).delete()
+
+
+def spoil_offer(line):
+    other = make_sellable()
+    Decision.objects.filter(pk=line.decision_id).update(offer=other.offer)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [spoil_transaction, spoil_transaction_with_words, spoil_outcome, spoil_evidence, spoil_line, spoil_offer],
+)
+def test_what_cannot_be_proven_counts_as_late(spoil):
+    world = make_sellable()
+    order = forge(world, old_answer(world))
+    assert found() == []
+    spoil(order.lines.get())
+    assert found() == [(order.pk, "unproven", "")]
+
+
+def test_a_version_that_was_never_written_proves_nothing():
+    world = make_sellable()
+    order = forge(world, old_answer(world))
+    DecisionEvidence.objects.filter(fact=world.agreement).update(version_no=9)
+    assert found() == [(order.pk, "unproven", world.agreement.code)]
+
+
+def test_verification_of_an_agreement_is_a_change_too():
+    """No withdrawal; but a sale under the fence would have cited the new version, so it had no fence."""
+    world = make_sellable()
+    policies.set_policy(**policies.POLICY_2016, by=DESK, at=clock.now(), reason="test")
+    claimed = make_agreement(
+        grantor=world.variant.device.manufacturer, grantee=world.vendor, assurance="claimed", at=clock.now()
+    )
+    revoke_agreement(world)
+    answer = old_answer(world)
+    assert claimed.pk in {item.fact_id for item in answer.evidence}
+    agreements.verify_agreement(fact=claimed, by=DESK, at=clock.now(), reason="test")
+    late = forge(world, answer)
+    assert found() == [(late.pk, "evidence_closed", claimed.code)]
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_that_all_is_well(provider, capsys):
+    buy(make_sellable())
+    call_command("audit", "sales")
+    assert capsys.readouterr().out == "1 orders, 0 late\n"
+    call_command("audit", "sales", "--json")
+    assert json.loads(capsys.readouterr().out) == {"orders": 1, "late": []}
+
+
+def test_the_command_fails_and_names_late_orders(capsys):
+    world = make_sellable()
+    answer = old_answer(world)
+    revoke_agreement(world)
+    late = forge(world, answer)
+    with pytest.raises(CommandError) as failed:
+        call_command("audit", "sales", "--json")
+    assert failed.value.returncode == 1
+    told = json.loads(capsys.readouterr().out)
+    assert [(row["order_id"], row["why"], row["fact_code"]) for row in told["late"]] == [
+        (late.pk, "evidence_closed", world.agreement.code)
+    ]
+    with pytest.raises(CommandError):
+        call_command("audit", "sales")
+    assert f"order {late.pk} of " in capsys.readouterr().out
+
+
+def test_the_number_of_queries_is_fixed(provider, django_assert_num_queries):
+    for _ in range(3):
+        buy(make_sellable())
+    with django_assert_num_queries(4):
+        audit.late_orders()

@@ -1,0 +1,172 @@
+"""Public notices: drafted from the facts, edited and published by people, then left as they are."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from authorization import clock, offers, outbox
+from authorization.actors import SYSTEM
+from authorization.models import LedgerEntry, Revocation
+from seeds.factories import (
+    BUILDER,
+    OrganizationFactory,
+    VariantFactory,
+    make_agreement,
+    make_approval,
+    make_sellable,
+    make_terms,
+)
+from storefront import notices
+from storefront.models import Notice
+from storefront.notices import InvalidNotice
+from tests.storefront.conftest import DESK, place_hold, revoke_agreement
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def draft(world):
+    revoke_agreement(world)
+    outbox.pump()
+    return Notice.objects.get()
+
+
+def test_the_draft_says_what_why_on_whose_word_and_what_becomes_of_orders(world, draft):
+    assert world.vendor.name in draft.title
+    assert world.variant.model_number in draft.body
+    assert world.host.name in draft.body
+    assert "the seller has no authority" in draft.body
+    assert "the manufacturer" in draft.body
+    assert "not been shipped is on hold" in draft.body
+    assert draft.published_at is None
+    assert [revocation.fact for revocation in draft.revocations.all()] == [world.agreement]
+    assert LedgerEntry.objects.filter(act="notice.drafted", subject_id=str(draft.pk)).exists()
+
+
+def test_a_second_delivery_drafts_nothing_more(draft):
+    payload = {"revocation_id": Revocation.objects.get().pk}
+
+    notices.draft_notice(payload=payload, event_id=uuid4(), at=clock.now())
+
+    assert Notice.objects.get().body == draft.body
+
+
+def test_what_nobody_could_buy_needs_no_notice(world):
+    elsewhere = OrganizationFactory.create()
+    place_hold(("vendor", elsewhere.pk))
+    outbox.pump()
+
+    assert not Notice.objects.exists()
+
+
+def test_two_withdrawals_of_one_vendor_are_one_story_and_keep_what_people_wrote(world):
+    second = VariantFactory.create()
+    make_agreement(
+        grantor=second.device.manufacturer,
+        grantee=world.vendor,
+        models=[second],
+        at=clock.now(),
+        code="AG-2nd",
+    )
+    make_approval(host=world.host, variant=second, at=clock.now(), code="CA-2nd")
+    saved = offers.save_listing(
+        vendor=world.vendor,
+        sku="SKU-2nd",
+        terms=make_terms(variant=second, hosts=[world.host]),
+        by=BUILDER,
+        at=clock.now(),
+    )
+    offers.publish_listing(listing=saved.listing, by=BUILDER, at=clock.now())
+    revoke_agreement(world)
+    outbox.pump()
+    notices.edit_notice(
+        notice=Notice.objects.get(),
+        title="What we know",
+        body="Written by a person.",
+        by=DESK,
+        at=clock.now(),
+    )
+
+    place_hold(("manufacturer", second.device.manufacturer_id))
+    outbox.pump()
+
+    notice = Notice.objects.get()
+    assert notice.revocations.count() == 2
+    assert notice.title == "What we know"
+    assert notice.body.startswith("Written by a person.")
+    assert second.model_number in notice.body
+
+
+def test_withdrawals_of_other_vendors_have_notices_of_their_own(world):
+    other = make_sellable()
+    revoke_agreement(world)
+    outbox.pump()
+    revoke_agreement(other)
+    outbox.pump()
+
+    assert Notice.objects.count() == 2
+
+
+def test_a_published_notice_is_not_added_to(world, draft):
+    notices.publish_notice(notice=draft, by=DESK, at=clock.now())
+    body = Notice.objects.get().body
+
+    place_hold(("vendor", world.vendor.pk))
+    outbox.pump()
+
+    assert Notice.objects.get(pk=draft.pk).body == body
+
+
+def test_slugs_do_not_collide(world, draft):
+    assert notices._free_slug(draft.slug) == f"{draft.slug}-2"
+    assert draft.slug == Notice.objects.get().slug
+
+
+def test_a_person_publishes_and_the_ledger_keeps_the_text(draft):
+    at = clock.now()
+    notice = notices.publish_notice(notice=draft, by=DESK, at=at)
+
+    assert (notice.published_at, notice.published_by) == (at, "user:desk")
+    entry = LedgerEntry.objects.get(act="notice.published")
+    assert entry.evidence["body"] == draft.body
+
+
+def test_the_system_does_not_publish(draft):
+    with pytest.raises(InvalidNotice, match="a person"):
+        notices.publish_notice(notice=draft, by=SYSTEM, at=clock.now())
+
+
+def test_a_published_notice_cannot_be_edited_or_published_again(draft):
+    notices.publish_notice(notice=draft, by=DESK, at=clock.now())
+
+    # The caller may hold a copy from before.
+    with pytest.raises(InvalidNotice, match="stays as it is"):
+        notices.edit_notice(notice=draft, title="New", body="New", by=DESK, at=clock.now())
+    with pytest.raises(InvalidNotice, match="stays as it is"):
+        notices.publish_notice(notice=draft, by=DESK, at=clock.now() + timedelta(minutes=1))
+    assert LedgerEntry.objects.filter(act="notice.published").count() == 1
+
+
+def test_an_edit_does_not_wipe_out_what_was_added_meanwhile(draft):
+    begun_from = draft.body
+    Notice.objects.filter(pk=draft.pk).update(body=f"{draft.body}\n\nA second withdrawal.")
+
+    with pytest.raises(InvalidNotice, match="changed while you wrote"):
+        notices.edit_notice(
+            notice=draft, title="T", body="Mine.", by=DESK, at=clock.now(), seen_body=begun_from
+        )
+
+    assert "A second withdrawal." in Notice.objects.get().body
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [("title", {"title": "  "}), ("title", {"title": "x" * 201}), ("body", {"body": " "})],
+)
+def test_an_empty_or_endless_notice_is_refused_at_its_field(draft, field, changes):
+    with pytest.raises(InvalidNotice) as refused:
+        notices.edit_notice(notice=draft, **{"title": "T", "body": "B", **changes}, by=DESK, at=clock.now())
+
+    assert refused.value.field == field
+    assert Notice.objects.get().body == draft.body

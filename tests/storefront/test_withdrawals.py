@@ -1,0 +1,295 @@
+"""Withdrawals seen from the shop: carts and orders in the preview, and what follows the commit."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core import mail
+from django.db import transaction
+
+from authorization import clock, fence, offers, outbox
+from authorization.fence import FenceMisuse
+from authorization.models import Revocation, Sweep
+from authorization.revocations import PlaceHold, RevokeAgreement, WorldMoved
+from catalog.models import Organization
+from seeds.factories import (
+    BUILDER,
+    OrganizationFactory,
+    VariantFactory,
+    make_agreement,
+    make_approval,
+    make_sellable,
+    make_terms,
+)
+from storefront import carts, messages, orders, withdrawals
+from storefront.models import Cart, Order, SentMessage
+from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement
+
+pytestmark = pytest.mark.django_db
+
+
+def buy(world):
+    cart = Cart.objects.create(created_at=clock.now())
+    carts.add_to_cart(cart=cart, offer=world.offer, plan=None, quantity=1, at=clock.now())
+    return check_out(cart)
+
+
+def hold(world, *targets):
+    return PlaceHold("HOLD-1", "the shop", "SHOP_REVIEW", "test", targets)
+
+
+def react():
+    """What the workers do, until nothing is left to do."""
+    outbox.pump()
+
+
+# --- the preview --------------------------------------------------------------------------------------------
+
+
+def test_the_preview_counts_open_carts_and_unshipped_orders(world, provider, cart):
+    order = buy(world)
+    carts.add_to_cart(cart=cart, offer=world.offer, plan=None, quantity=1, at=clock.now())
+
+    seen = withdrawals.preview(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"), at=clock.now())
+
+    assert [offer.sku for offer in seen.impact.falls] == [world.listing.sku]
+    assert (seen.open_carts, seen.unshipped_orders) == (1, 1)
+    assert seen.first_orders == (order,)
+
+
+def test_orders_and_carts_of_offers_that_survive_are_not_counted(world, provider, cart):
+    buy(world)
+    carts.add_to_cart(cart=cart, offer=world.offer, plan=None, quantity=1, at=clock.now())
+    distributor = OrganizationFactory.create(kind=Organization.Kind.DISTRIBUTOR)
+    maker = world.variant.device.manufacturer
+    make_agreement(grantor=maker, grantee=distributor, may_sublicense=True, at=clock.now())
+    make_agreement(grantor=distributor, grantee=world.vendor, at=clock.now())
+
+    seen = withdrawals.preview(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"), at=clock.now())
+
+    assert (len(seen.impact.falls), len(seen.impact.survives)) == (0, 1)
+    assert (seen.open_carts, seen.unshipped_orders) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "dimension", ["manufacturer", "device", "variant", "vendor", "listing", "host", "territory", "fact"]
+)
+def test_a_hold_counts_the_orders_that_its_targets_match(world, provider, dimension):
+    buy(world)
+    value = {
+        "manufacturer": world.variant.device.manufacturer_id,
+        "device": world.variant.device_id,
+        "variant": world.variant.pk,
+        "vendor": world.vendor.pk,
+        "listing": world.listing.pk,
+        "host": world.host.pk,
+        "territory": world.listing.territory,
+        "fact": world.agreement.pk,
+    }[dimension]
+
+    assert withdrawals.preview(hold(world, (dimension, str(value))), at=clock.now()).unshipped_orders == 1
+
+
+def test_a_hold_on_another_vendor_counts_no_orders(world, provider):
+    buy(world)
+    other = OrganizationFactory.create()
+
+    assert withdrawals.preview(hold(world, ("vendor", str(other.pk))), at=clock.now()).unshipped_orders == 0
+
+
+def test_a_confirmation_of_another_preview_is_refused(world):
+    with pytest.raises(WorldMoved):
+        withdrawals.confirm(
+            RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"),
+            digest="0" * 64,
+            requested_by="the manufacturer",
+            word_received_at=clock.now(),
+            note="",
+            by=DESK,
+            at=clock.now(),
+        )
+    assert not Revocation.objects.exists()
+
+
+# --- unshipped orders ---------------------------------------------------------------------------------------
+
+
+def test_unshipped_orders_are_held_and_say_why(world, provider):
+    order = buy(world)
+
+    revoke_agreement(world)
+    react()
+
+    order.refresh_from_db()
+    assert order.state == Order.State.HELD
+    assert world.agreement.code in order.held_reason
+
+
+def test_an_order_that_another_chain_still_covers_is_left_alone(world, provider):
+    order = buy(world)
+    distributor = OrganizationFactory.create(kind=Organization.Kind.DISTRIBUTOR)
+    make_agreement(
+        grantor=world.variant.device.manufacturer, grantee=distributor, may_sublicense=True, at=clock.now()
+    )
+    make_agreement(grantor=distributor, grantee=world.vendor, at=clock.now())
+
+    revoke_agreement(world)
+    react()
+
+    order.refresh_from_db()
+    assert order.state == Order.State.PLACED
+
+
+def test_shipped_orders_and_orders_of_others_are_left_alone(world, provider):
+    shipped = buy(world)
+    orders.ship_order(order=shipped, by=DESK, at=clock.now())
+    others = buy(make_sellable())
+
+    revoke_agreement(world)
+    react()
+
+    assert Order.objects.get(pk=shipped.pk).state == Order.State.SHIPPED
+    assert Order.objects.get(pk=others.pk).state == Order.State.PLACED
+
+
+def test_holding_runs_through_every_chunk_and_twice_is_once(world, provider, monkeypatch):
+    monkeypatch.setattr(withdrawals, "CHUNK_SIZE", 2)
+    placed = [buy(world) for _ in range(5)]
+    revoke_agreement(world)
+    payload = {"revocation_id": Revocation.objects.get().pk}
+
+    for _ in range(2):
+        withdrawals.hold_unshipped_orders(payload=payload, event_id=uuid4(), at=clock.now())
+
+    assert Order.objects.filter(state=Order.State.HELD).count() == len(placed)
+
+
+def test_a_hold_holds_the_orders_that_it_matches(world, provider):
+    order = buy(world)
+    others = buy(make_sellable())
+
+    place_hold(("vendor", world.vendor.pk))
+    react()
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.HELD
+    assert Order.objects.get(pk=others.pk).state == Order.State.PLACED
+
+
+def test_an_order_sold_before_its_listing_was_edited_is_still_found(world, provider):
+    order = buy(world)
+    # The vendor's listing is another phone by now; the sold one is what the hold is about.
+    other = VariantFactory.create(device=world.variant.device)
+    offers.save_listing(
+        vendor=world.vendor,
+        sku=world.listing.sku,
+        terms=make_terms(variant=other, hosts=[world.host]),
+        by=BUILDER,
+        at=clock.now(),
+    )
+
+    place_hold(("variant", world.variant.pk))
+    react()
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.HELD
+
+
+# --- vendors ------------------------------------------------------------------------------------------------
+
+
+def test_each_vendor_gets_one_message_with_its_own_offers(world):
+    Organization.objects.filter(pk=world.vendor.pk).update(contact_email="vendor@example.com")
+    other = make_sellable(host=world.host)
+    second = VariantFactory.create(device=world.variant.device)
+    make_agreement(
+        grantor=second.device.manufacturer,
+        grantee=world.vendor,
+        models=[second],
+        at=clock.now(),
+        code="AG-2nd",
+    )
+    make_approval(host=world.host, variant=second, at=clock.now(), code="CA-2nd")
+    third = make_listing(world, second, "SKU-2nd")
+
+    place_hold(("host", world.host.pk))
+    react()
+
+    message = SentMessage.objects.get(kind="delisted", recipient=world.vendor.name)
+    assert world.listing.sku in message.body
+    assert third.sku in message.body
+    assert other.listing.sku not in message.body
+    assert "ON_HOLD" in message.body
+    assert SentMessage.objects.filter(kind="delisted").count() == 2
+    assert ["vendor@example.com"] in [sent.to for sent in mail.outbox if "off sale" in sent.subject]
+
+
+def make_listing(world, variant, sku):
+    saved = offers.save_listing(
+        vendor=world.vendor,
+        sku=sku,
+        terms=make_terms(variant=variant, hosts=[world.host]),
+        by=BUILDER,
+        at=clock.now(),
+    )
+    offers.publish_listing(listing=saved.listing, by=BUILDER, at=clock.now())
+    return saved.listing
+
+
+def test_a_sweep_told_twice_is_mailed_once(world):
+    Organization.objects.filter(pk=world.vendor.pk).update(contact_email="vendor@example.com")
+    revoke_agreement(world)
+    react()
+    sent = len(mail.outbox)
+    message = SentMessage.objects.get(kind="delisted")
+
+    sweep = Sweep.objects.get(revocation__isnull=False)
+    withdrawals.tell_vendors(payload={"sweep_id": sweep.pk}, event_id=message.event_id, at=clock.now())
+
+    assert len(mail.outbox) == sent
+
+
+def test_one_dead_address_does_not_keep_the_others_from_their_mail(world, monkeypatch):
+    other = make_sellable(host=world.host)
+    for vendor, address in ((world.vendor, "dead@example.com"), (other.vendor, "good@example.com")):
+        Organization.objects.filter(pk=vendor.pk).update(contact_email=address)
+    send = messages.send_mail
+    monkeypatch.setattr(messages, "send_mail", lambda *args: refuse_dead(send, *args))
+
+    place_hold(("host", world.host.pk))
+    react()
+
+    assert [m.to for m in mail.outbox] == [["good@example.com"]]
+    assert SentMessage.objects.get(recipient=world.vendor.name, kind="delisted").mailed_at is None
+
+    # The next attempt reaches the one that is still owed, and only that one.
+    monkeypatch.setattr(messages, "send_mail", send)
+    outbox.pump(at=lambda: clock.now() + timedelta(minutes=1))
+    assert [m.to for m in mail.outbox] == [["good@example.com"], ["dead@example.com"]]
+
+
+def refuse_dead(send, subject, body, sender, recipients):
+    if recipients == ["dead@example.com"]:
+        raise ConnectionRefusedError("no such mailbox")
+    return send(subject, body, sender, recipients)
+
+
+def test_no_mail_inside_the_fence(world):
+    message = {"kind": "test", "recipient": "Ada", "address": "ada@example.com", "subject": "s", "body": "b"}
+    with transaction.atomic():
+        fence.shared()
+        with pytest.raises(FenceMisuse):
+            messages.send_message(**message, event_id=uuid4(), at=clock.now())
+
+
+def test_a_line_break_in_a_name_cannot_end_the_subject():
+    message = messages.send_message(
+        event_id=uuid4(),
+        kind="test",
+        recipient="Ada",
+        address="ada@example.com",
+        subject="Hello\nBcc: all@example.com",
+        body="b",
+        at=clock.now(),
+    )
+
+    assert message.subject == "Hello Bcc: all@example.com"
+    assert mail.outbox[0].subject == message.subject
