@@ -64,7 +64,9 @@ def record_agreement(
             "document": document,
         }
         _write(head=head, revision=revision, fields=fields, scope=scope)
-        _publish("agreement.recorded", head, revision, by, at, document, fields, scope, (valid_from, valid_until))
+        _publish(
+            "agreement.recorded", head, revision, by, at, document, fields, scope, (valid_from, valid_until)
+        )
     return head
 
 
@@ -88,7 +90,9 @@ def revoke_under_fence(
     """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
     version = current(fact)
     if version.revoked_at is not None:
-        raise InvalidFact("fact", f"{fact.code} was revoked on {version.revoked_at:%Y-%m-%d}; nothing is left to revoke.")
+        raise InvalidFact(
+            "fact", f"{fact.code} was revoked on {version.revoked_at:%Y-%m-%d}; nothing is left to revoke."
+        )
     fields = record_of(version) | {
         "state": AgreementVersion.State.REVOKED,
         "revoked_at": at,
@@ -172,7 +176,8 @@ def _refuse_cycle(*, grantor: Organization, grantee: Organization) -> None:
         upstream |= frontier
     if grantee.pk in upstream:
         raise InvalidFact(
-            "grantee", f"{grantee} already grants, directly or through others, to {grantor}: that would be a circle."
+            "grantee",
+            f"{grantee} already grants, directly or through others, to {grantor}: that would be a circle.",
         )
 
 
@@ -183,7 +188,9 @@ def _models(models: Iterable[Variant] | Literal["*"], grantor: Organization) -> 
     if grantor.kind == Organization.Kind.MANUFACTURER:
         for variant in variants:
             if isinstance(variant, Variant) and variant.device.manufacturer_id != grantor.pk:
-                raise InvalidFact("models", f"{variant} is not a model of {grantor}; take it out of the scope.")
+                raise InvalidFact(
+                    "models", f"{variant} is not a model of {grantor}; take it out of the scope."
+                )
     return sorted({str(variant.pk) for variant in variants if isinstance(variant, Variant)})
 
 
@@ -191,7 +198,9 @@ def _territories(territories: Iterable[str]) -> list[str]:
     values = sorted(set(territories))
     for value in values:
         if value != ALL and not (len(value) == 2 and value.isascii() and value.isalpha() and value.isupper()):
-            raise InvalidFact("territories", f"{value!r} is no ISO 3166-1 code; write two capitals, e.g. US, or *.")
+            raise InvalidFact(
+                "territories", f"{value!r} is no ISO 3166-1 code; write two capitals, e.g. US, or *."
+            )
     return values
 
 

@@ -59,7 +59,9 @@ def change_approval_state(
         revision = fence.exclusive(by=by, reason=f"approval {fact.code} is {state}", at=at)
         version = current(fact)
         if version.state in (State.REVOKED, State.REJECTED):
-            raise InvalidFact("fact", f"{fact.code} is {version.state}, which is final; record a new approval.")
+            raise InvalidFact(
+                "fact", f"{fact.code} is {version.state}, which is final; record a new approval."
+            )
         fields = record_of(version) | {"state": state, "limits": limits}
         facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
         _publish("approval.changed", fact, revision, by, at, reason, fields)
@@ -72,7 +74,9 @@ def revoke_under_fence(
     """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
     version = current(fact)
     if version.state not in (State.APPROVED, State.CONDITIONAL):
-        raise InvalidFact("fact", f"{fact.code} is {version.state}; only an approval in force can be revoked.")
+        raise InvalidFact(
+            "fact", f"{fact.code} is {version.state}; only an approval in force can be revoked."
+        )
     fields = record_of(version) | {"state": State.REVOKED, "revoked_at": at, "reason_code": reason_code}
     facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
     _publish("approval.revoked", fact, revision, by, at, reason, fields)
@@ -92,7 +96,9 @@ def record_of(version: ApprovalVersion) -> dict[str, Any]:
 def _check_state(state: str, limits: str) -> None:
     allowed = [value for value in State.values if value != State.REVOKED]
     if state not in allowed:
-        raise InvalidFact("state", f"Take one of {', '.join(allowed)}. To revoke an approval use the revoke action.")
+        raise InvalidFact(
+            "state", f"Take one of {', '.join(allowed)}. To revoke an approval use the revoke action."
+        )
     if state == State.CONDITIONAL and not limits.strip():
         raise InvalidFact("limits", "A conditional approval says what is limited, e.g. 'LTE B12 off'.")
 

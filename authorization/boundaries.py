@@ -27,4 +27,6 @@ def cross_boundary(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> 
             evidence=payload,
             revision=revision.n,
         )
-        outbox.announce(event="authority.changed", payload={"revision": revision.n, "fact_id": payload["fact_id"]}, at=at)
+        outbox.announce(
+            event="authority.changed", payload={"revision": revision.n, "fact_id": payload["fact_id"]}, at=at
+        )

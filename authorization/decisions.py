@@ -86,7 +86,9 @@ def decide_many(questions: Sequence[Question], *, at: datetime, known_at: int | 
 
 def answer_from(questions: Sequence[Question], world: World, *, at: datetime, revision: int) -> list[Answer]:
     horizon = at + HORIZON
-    return [Answer(question, rules.evaluate(question, world, at, horizon), at, revision) for question in questions]
+    return [
+        Answer(question, rules.evaluate(question, world, at, horizon), at, revision) for question in questions
+    ]
 
 
 def question_for(

@@ -38,19 +38,26 @@ def check_interval(*, valid_from: datetime, valid_until: datetime) -> None:
         if value.tzinfo is None:
             raise InvalidFact(field, f"{field} has no time zone; give one, e.g. 2016-02-01T00:00:00Z.")
     if valid_from >= valid_until:
-        raise InvalidFact("valid_until", "The end must be after the beginning (the end itself no longer counts).")
+        raise InvalidFact(
+            "valid_until", "The end must be after the beginning (the end itself no longer counts)."
+        )
     if valid_until > FOREVER:
         raise InvalidFact("valid_until", f"The latest end is {FOREVER:%Y-%m-%d}; it means: without end.")
 
 
-def write_version[V: FactVersion](model: type[V], *, head: Any, revision: Revision, fields: Mapping[str, Any]) -> V:
+def write_version[V: FactVersion](
+    model: type[V], *, head: Any, revision: Revision, fields: Mapping[str, Any]
+) -> V:
     """The next version of `head`, holding the whole record. Child rows are the caller's."""
-    current = model._default_manager.filter(head=head, rev_to__isnull=True).first()
+    # Each subclass declares its own `head`, which the abstract class does not know of.
+    versions: Any = model._default_manager
+    current = versions.filter(head=head, rev_to__isnull=True).first()
     number = 1
     if current is not None:
         number = current.version_no + 1
-        model._default_manager.filter(pk=current.pk).update(rev_to=revision.n)
-    return model._default_manager.create(head=head, version_no=number, rev_from=revision.n, **fields)
+        versions.filter(pk=current.pk).update(rev_to=revision.n)
+    version: V = versions.create(head=head, version_no=number, rev_from=revision.n, **fields)
+    return version
 
 
 def publish_change(

@@ -97,12 +97,16 @@ def _take(mode: str) -> None:
     if not blocks:
         raise FenceMisuse("The fence needs a transaction: under autocommit it would be free again at once.")
     if len(blocks) > 1:
-        raise FenceMisuse("The fence is taken in the outermost transaction: rolling back a savepoint frees it.")
+        raise FenceMisuse(
+            "The fence is taken in the outermost transaction: rolling back a savepoint frees it."
+        )
     holding = getattr(connection, "_clearline_fence", None)
     if holding is not None and holding.block is blocks[0]:
         if holding.mode == mode or holding.mode == "exclusive":
             return
-        raise FenceMisuse("No upgrade from shared to exclusive: two that try it wait for each other for ever.")
+        raise FenceMisuse(
+            "No upgrade from shared to exclusive: two that try it wait for each other for ever."
+        )
     if connection.vendor == "postgresql":
         _lock_postgresql(mode)
     connection._clearline_fence = _Holding(blocks[0], mode)  # type: ignore[attr-defined]
@@ -128,7 +132,7 @@ def _lock_postgresql(mode: str) -> None:
 
 def _own_blocks() -> list[Any]:
     # As Django's own check of durable blocks does: the block that a test case wraps around everything is not ours.
-    return [block for block in connection.atomic_blocks if not block._from_testcase]
+    return [block for block in connection.atomic_blocks if not getattr(block, "_from_testcase", False)]
 
 
 def _snapshot() -> str:
@@ -141,4 +145,3 @@ def _scalar(sql: str) -> Any:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchone()[0]
-

@@ -51,9 +51,15 @@ class Recorder:
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
         rows = [{"position": place, **band} for place, band in enumerate(bands)]
         current = NetworkVersion.objects.filter(head=head, rev_to__isnull=True).first()
-        if current is not None and _same(current, record) and _same_rows(current.bands.order_by("position"), rows):
+        if (
+            current is not None
+            and _same(current, record)
+            and _same_rows(current.bands.order_by("position"), rows)
+        ):
             return False
-        version = facts.write_version(NetworkVersion, head=head, revision=self._open_revision(record), fields=record)
+        version = facts.write_version(
+            NetworkVersion, head=head, revision=self._open_revision(record), fields=record
+        )
         NetworkBand.objects.bulk_create([NetworkBand(version=version, **row) for row in rows])
         return True
 
@@ -71,12 +77,18 @@ class Recorder:
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
         bands = sorted(bands, key=lambda band: (band["rat"], band["band"]))
         current = VariantVersion.objects.filter(head=variant, rev_to__isnull=True).first()
-        if current is not None and _same(current, record) and _same_rows(current.bands.order_by("rat", "band"), bands):
+        if (
+            current is not None
+            and _same(current, record)
+            and _same_rows(current.bands.order_by("rat", "band"), bands)
+        ):
             known = dict(current.ims.values_list("host__code", "status"))
             if known == dict(ims):
                 return False
         hosts = {host.code: host for host in HostCarrier.objects.filter(code__in=ims)}
-        version = facts.write_version(VariantVersion, head=variant, revision=self._open_revision(record), fields=record)
+        version = facts.write_version(
+            VariantVersion, head=variant, revision=self._open_revision(record), fields=record
+        )
         VariantBand.objects.bulk_create([VariantBand(version=version, **band) for band in bands])
         VariantIms.objects.bulk_create(
             [VariantIms(version=version, host=hosts[code], status=status) for code, status in ims.items()]
@@ -132,4 +144,6 @@ def _same(version: Any, record: Mapping[str, Any]) -> bool:
 
 def _same_rows(rows: Any, wanted: Sequence[Mapping[str, Any]]) -> bool:
     found = list(rows)
-    return len(found) == len(wanted) and all(_same(row, fields) for row, fields in zip(found, wanted, strict=True))
+    return len(found) == len(wanted) and all(
+        _same(row, fields) for row, fields in zip(found, wanted, strict=True)
+    )

@@ -39,7 +39,9 @@ def check_targets(targets: Iterable[Target]) -> tuple[Target, ...]:
             continue
         rows = _ROWS.get(dimension)
         if rows is None:
-            raise InvalidFact("targets", f"{dimension!r} is not known; take {', '.join(HoldTarget.Dimension.values)}.")
+            raise InvalidFact(
+                "targets", f"{dimension!r} is not known; take {', '.join(HoldTarget.Dimension.values)}."
+            )
         if not value.isdecimal() or not rows.all().filter(pk=int(value)).exists():
             raise InvalidFact("targets", f"There is no {dimension} {value!r}; choose one that exists.")
     return unique

@@ -81,15 +81,20 @@ class AgreementVersion(FactVersion):
         constraints = [
             *FactVersion.Meta.constraints,
             models.CheckConstraint(
-                condition=Q(state="active", revoked_at__isnull=True) | Q(state="revoked", revoked_at__isnull=False),
+                condition=Q(state="active", revoked_at__isnull=True)
+                | Q(state="revoked", revoked_at__isnull=False),
                 name="authorization_agreement_revoked_at",
             ),
-            models.CheckConstraint(condition=~Q(grantor=models.F("grantee")), name="authorization_agreement_two_parties"),
+            models.CheckConstraint(
+                condition=~Q(grantor=models.F("grantee")), name="authorization_agreement_two_parties"
+            ),
         ]
         indexes = [
             models.Index(fields=["grantee"], name="auth_agreement_grantee", condition=Q(rev_to__isnull=True)),
             models.Index(fields=["grantor"], name="auth_agreement_grantor", condition=Q(rev_to__isnull=True)),
-            models.Index(fields=["valid_until"], name="auth_agreement_until", condition=Q(rev_to__isnull=True)),
+            models.Index(
+                fields=["valid_until"], name="auth_agreement_until", condition=Q(rev_to__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -111,7 +116,9 @@ class ScopeTerm(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["version", "dimension", "value"], name="authorization_scopeterm_once")
+            models.UniqueConstraint(
+                fields=["version", "dimension", "value"], name="authorization_scopeterm_once"
+            )
         ]
 
     def __str__(self) -> str:
@@ -142,13 +149,20 @@ class ApprovalVersion(FactVersion):
         constraints = [
             *FactVersion.Meta.constraints,
             models.CheckConstraint(
-                condition=(Q(state="revoked", revoked_at__isnull=False) | (~Q(state="revoked") & Q(revoked_at__isnull=True))),
+                condition=(
+                    Q(state="revoked", revoked_at__isnull=False)
+                    | (~Q(state="revoked") & Q(revoked_at__isnull=True))
+                ),
                 name="authorization_approval_revoked_at",
             ),
         ]
         indexes = [
-            models.Index(fields=["variant", "host"], name="auth_approval_variant", condition=Q(rev_to__isnull=True)),
-            models.Index(fields=["valid_until"], name="auth_approval_until", condition=Q(rev_to__isnull=True)),
+            models.Index(
+                fields=["variant", "host"], name="auth_approval_variant", condition=Q(rev_to__isnull=True)
+            ),
+            models.Index(
+                fields=["valid_until"], name="auth_approval_until", condition=Q(rev_to__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -163,7 +177,9 @@ class HoldVersion(FactVersion):
     """
 
     head = models.ForeignKey(Fact, on_delete=models.PROTECT, related_name="hold_versions")
-    placed_by = models.CharField(max_length=150, help_text="Whose word it is: a manufacturer, a carrier, the shop")
+    placed_by = models.CharField(
+        max_length=150, help_text="Whose word it is: a manufacturer, a carrier, the shop"
+    )
     reason_code = models.CharField(max_length=64)
     note = models.TextField(blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
@@ -190,7 +206,9 @@ class HoldTarget(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["version", "dimension", "value"], name="authorization_holdtarget_once")
+            models.UniqueConstraint(
+                fields=["version", "dimension", "value"], name="authorization_holdtarget_once"
+            )
         ]
 
     def __str__(self) -> str:
@@ -245,7 +263,9 @@ class DecisionEvidence(models.Model):
     version_no = models.PositiveIntegerField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["decision", "fact"], name="authorization_evidence_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["decision", "fact"], name="authorization_evidence_once")
+        ]
         indexes = [models.Index(fields=["fact", "version_no"], name="auth_evidence_fact")]
 
     def __str__(self) -> str:
@@ -293,13 +313,17 @@ class OutboxRow(models.Model):
     claimed_until = models.DateTimeField(null=True, blank=True)
     done_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
-    is_dead = models.BooleanField(default=False, help_text="Given up after the last attempt: somebody must look")
+    is_dead = models.BooleanField(
+        default=False, help_text="Given up after the last attempt: somebody must look"
+    )
     last_error = models.TextField(blank=True)
     position = models.PositiveBigIntegerField(null=True, blank=True, unique=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["event_id", "handler", "attempt"], name="authorization_outbox_once")
+            models.UniqueConstraint(
+                fields=["event_id", "handler", "attempt"], name="authorization_outbox_once"
+            )
         ]
         indexes = [
             models.Index(
@@ -337,7 +361,8 @@ class Revocation(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(word_received_at__lte=models.F("effective_at")), name="authorization_revocation_word_first"
+                condition=Q(word_received_at__lte=models.F("effective_at")),
+                name="authorization_revocation_word_first",
             )
         ]
 
@@ -349,7 +374,9 @@ class Sweep(models.Model):
     """The re-decision of every offer that one revision may touch, cut in chunks."""
 
     revision = models.OneToOneField(Revision, on_delete=models.PROTECT, related_name="sweep")
-    revocation = models.OneToOneField(Revocation, on_delete=models.PROTECT, null=True, blank=True, related_name="sweep")
+    revocation = models.OneToOneField(
+        Revocation, on_delete=models.PROTECT, null=True, blank=True, related_name="sweep"
+    )
     # What the revision changed; empty where it is more than one fact (a policy, networks, hostings).
     fact = models.ForeignKey(Fact, on_delete=models.PROTECT, null=True, blank=True, related_name="sweeps")
     started_at = models.DateTimeField()
@@ -371,7 +398,9 @@ class SweepChunk(models.Model):
     reinstated = models.PositiveIntegerField(default=0)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["sweep", "first_offer_id"], name="authorization_chunk_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["sweep", "first_offer_id"], name="authorization_chunk_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.first_offer_id}-{self.last_offer_id} of {self.sweep}"
@@ -383,7 +412,9 @@ class Delisting(models.Model):
     offer = models.ForeignKey(ListingHost, on_delete=models.PROTECT, related_name="delistings")
     decision = models.OneToOneField(Decision, on_delete=models.PROTECT, related_name="delisting")
     # Empty when the reconciler found it.
-    sweep = models.ForeignKey(Sweep, on_delete=models.PROTECT, null=True, blank=True, related_name="delistings")
+    sweep = models.ForeignKey(
+        Sweep, on_delete=models.PROTECT, null=True, blank=True, related_name="delistings"
+    )
     reason_codes = models.JSONField()
     at = models.DateTimeField()
 

@@ -133,12 +133,21 @@ def withdraw_listing(
                 continue
             _move(offer, OfferState.REMOVED, at)
             ledger.record(
-                act="listing.removed", subject_kind="offer", subject_id=offer.pk, by=by, at=at, evidence={"sku": listing.sku}
+                act="listing.removed",
+                subject_kind="offer",
+                subject_id=offer.pk,
+                by=by,
+                at=at,
+                evidence={"sku": listing.sku},
             )
-            outbox.announce(event="listing.removed", payload=offer_payload(offer, OfferState.REMOVED, None), at=at)
+            outbox.announce(
+                event="listing.removed", payload=offer_payload(offer, OfferState.REMOVED, None), at=at
+            )
 
 
-def offer_payload(offer: ListingHost, state: str, decision: Decision | None, **more: object) -> dict[str, object]:
+def offer_payload(
+    offer: ListingHost, state: str, decision: Decision | None, **more: object
+) -> dict[str, object]:
     """What an event tells of one host offer. The offer comes with listing, vendor and host selected."""
     return {
         "offer_id": offer.pk,
@@ -154,7 +163,9 @@ def offer_payload(offer: ListingHost, state: str, decision: Decision | None, **m
     }
 
 
-def _publish_offer(offer: ListingHost, answer: Answer, decision: Decision, by: Actor, at: datetime) -> PublishOutcome:
+def _publish_offer(
+    offer: ListingHost, answer: Answer, decision: Decision, by: Actor, at: datetime
+) -> PublishOutcome:
     if answer.is_allowed:
         leave = decisions.clearance(decision, content_hash=offer.content_hash)
         if offer.state == OfferState.LIVE:
@@ -204,7 +215,11 @@ def _save_row(
     listing = Listing.objects.select_for_update(no_key=True).filter(vendor=vendor, sku=sku).first()
     precondition()
     if listing is None:
-        return Listing.objects.create(vendor=vendor, sku=sku, created_at=at, updated_at=at, **fields), True, False
+        return (
+            Listing.objects.create(vendor=vendor, sku=sku, created_at=at, updated_at=at, **fields),
+            True,
+            False,
+        )
     states = set(listing.offers.values_list("state", flat=True))
     if states == {OfferState.REMOVED}:
         raise ListingRemoved(sku)
@@ -220,17 +235,23 @@ def _save_row(
 
 def _save_stock(listing: Listing, on_hand: int) -> bool:
     _, is_new = Stock.objects.get_or_create(listing=listing, defaults={"on_hand": on_hand})
-    return is_new or bool(Stock.objects.filter(listing=listing).exclude(on_hand=on_hand).update(on_hand=on_hand))
+    return is_new or bool(
+        Stock.objects.filter(listing=listing).exclude(on_hand=on_hand).update(on_hand=on_hand)
+    )
 
 
 def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime) -> bool:
     known = {offer.host_id: offer for offer in _locked_offers(listing)}
-    changed = [offer for host in terms.hosts if (offer := _save_offer(listing, host, known.get(host.pk), terms, at))]
+    changed = [
+        offer for host in terms.hosts if (offer := _save_offer(listing, host, known.get(host.pk), terms, at))
+    ]
     wanted = {host.pk for host in terms.hosts}
     for offer in known.values():
         if offer.host_id not in wanted and offer.state != OfferState.REMOVED:
             _move(offer, OfferState.REMOVED, at)
-            outbox.announce(event="listing.removed", payload=offer_payload(offer, OfferState.REMOVED, None), at=at)
+            outbox.announce(
+                event="listing.removed", payload=offer_payload(offer, OfferState.REMOVED, None), at=at
+            )
             changed.append(offer)
     open_offers = [offer for offer in changed if offer.state == OfferState.DRAFT]
     answers = decisions.decide_offers(open_offers, at=at)
@@ -254,7 +275,9 @@ def _save_offer(
         condition=terms.condition,
     )
     if offer is None:
-        return ListingHost.objects.create(listing=listing, host=host, content_hash=terms_hash, state_changed_at=at)
+        return ListingHost.objects.create(
+            listing=listing, host=host, content_hash=terms_hash, state_changed_at=at
+        )
     if offer.state == OfferState.REMOVED:
         raise InvalidMove(offer.state, OfferState.DRAFT)
     if offer.content_hash == terms_hash:
@@ -264,7 +287,9 @@ def _save_offer(
         was_live = offer.state == OfferState.LIVE
         _move(offer, OfferState.DRAFT, at)
         if was_live:
-            outbox.announce(event="listing.unpublished", payload=offer_payload(offer, OfferState.DRAFT, None), at=at)
+            outbox.announce(
+                event="listing.unpublished", payload=offer_payload(offer, OfferState.DRAFT, None), at=at
+            )
     ListingHost.objects.filter(pk=offer.pk).update(content_hash=terms_hash)
     return _offers_of(listing).get(pk=offer.pk)
 

@@ -23,7 +23,7 @@ from authorization.models import OutboxRow
 
 logger = structlog.get_logger(__name__)
 
-# Rows claimed at once. Few, because a worker that dies keeps its claims until their lease (settings.OUTBOX_LEASE_S) ends.
+# Rows claimed at once. Few, because a worker that dies keeps its claims until their lease ends.
 BATCH = 5
 # Seconds until the next attempt; after the last one the row is dead and alarms.
 BACKOFF_S = (1, 5, 30, 120, 600, 3600, 21_600)
@@ -45,7 +45,12 @@ class Handler(Protocol):
 
 
 def announce(
-    *, event: str, payload: Mapping[str, Any], at: datetime, due_at: datetime | None = None, event_id: UUID | None = None
+    *,
+    event: str,
+    payload: Mapping[str, Any],
+    at: datetime,
+    due_at: datetime | None = None,
+    event_id: UUID | None = None,
 ) -> UUID:
     """Write the event for readers, and one row for each function that reacts to it. Rings the bell on commit."""
     event_id = event_id or uuid4()
@@ -124,7 +129,9 @@ def stamp_positions() -> None:
                 if not cursor.fetchone()[0]:
                     return
         waiting = list(
-            OutboxRow.objects.filter(handler="", position__isnull=True).order_by("id").values_list("id", flat=True)[:1000]
+            OutboxRow.objects.filter(handler="", position__isnull=True)
+            .order_by("id")
+            .values_list("id", flat=True)[:1000]
         )
         if not waiting:
             return
@@ -149,7 +156,9 @@ def _claim(at: datetime) -> list[OutboxRow]:
 
 
 def _work(row: OutboxRow, at: datetime) -> int:
-    with structlog.contextvars.bound_contextvars(outbox_row=row.pk, event_name=row.event, handler=row.handler):
+    with structlog.contextvars.bound_contextvars(
+        outbox_row=row.pk, event_name=row.event, handler=row.handler
+    ):
         try:
             handler: Handler = import_string(row.handler)
             handler(payload=row.payload, event_id=row.event_id, at=at)
@@ -170,7 +179,10 @@ def _retry_later(row: OutboxRow, at: datetime, error: Exception) -> None:
     is_dead = row.attempt > len(BACKOFF_S)
     with transaction.atomic():
         closed = OutboxRow.objects.filter(pk=row.pk, done_at__isnull=True, failed_at__isnull=True).update(
-            failed_at=at, is_dead=is_dead, claimed_until=None, last_error=f"{type(error).__name__}: {error}"[:2000]
+            failed_at=at,
+            is_dead=is_dead,
+            claimed_until=None,
+            last_error=f"{type(error).__name__}: {error}"[:2000],
         )
         if closed and not is_dead:
             OutboxRow.objects.create(
@@ -188,11 +200,12 @@ def _retry_later(row: OutboxRow, at: datetime, error: Exception) -> None:
 
 def open_rows(at: datetime) -> QuerySet[OutboxRow]:
     """Work that is due and not done."""
-    return OutboxRow.objects.filter(done_at__isnull=True, failed_at__isnull=True, due_at__lte=at).exclude(handler="")
+    return OutboxRow.objects.filter(done_at__isnull=True, failed_at__isnull=True, due_at__lte=at).exclude(
+        handler=""
+    )
 
 
 def oldest_open_age_s(at: datetime) -> float | None:
     """Seconds of business time since the oldest undone row fell due; None when nothing waits."""
     due_at = open_rows(at).order_by("due_at").values_list("due_at", flat=True).first()
     return None if due_at is None else max(0.0, (at - due_at).total_seconds())
-

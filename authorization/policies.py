@@ -31,7 +31,13 @@ POLICY_GATE_SHUT: PolicyTerms = {
 
 
 def set_policy(
-    *, name: str, minimum_assurance: str, is_carrier_approval_enforced: bool, by: Actor, at: datetime, reason: str
+    *,
+    name: str,
+    minimum_assurance: str,
+    is_carrier_approval_enforced: bool,
+    by: Actor,
+    at: datetime,
+    reason: str,
 ) -> Fact:
     """From `at` on the shop enforces this. Raises InvalidFact."""
     if minimum_assurance not in Assurance.values:
@@ -42,7 +48,9 @@ def set_policy(
         revision = fence.exclusive(by=by, reason=f"policy: {name}", at=at)
         for version in PolicyVersion.objects.current().filter(valid_until__gt=at):
             if version.valid_from >= at:
-                raise InvalidFact("at", f"The policy {version.name!r} begins at that very instant or later; wait for it.")
+                raise InvalidFact(
+                    "at", f"The policy {version.name!r} begins at that very instant or later; wait for it."
+                )
             ended = {
                 "name": version.name,
                 "minimum_assurance": version.minimum_assurance,

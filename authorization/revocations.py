@@ -134,7 +134,9 @@ def execute(
     if not requested_by.strip():
         raise InvalidFact("requested_by", "Say whose word it is: the manufacturer, the carrier, the shop.")
     if word_received_at > at:
-        raise InvalidFact("word_received_at", "The word cannot have been received in the future; correct the time.")
+        raise InvalidFact(
+            "word_received_at", "The word cannot have been received in the future; correct the time."
+        )
     for _ in range(ATTEMPTS):
         # The whole preview is computed before the fence: behind it buyers wait.
         present = preview(change, at=at)
@@ -213,7 +215,9 @@ def _write(change: Change, revision: Revision, note: str, by: Actor, at: datetim
         )
         return fact, Revocation.Kind.HOLD
     fact = Fact.objects.get(pk=change.fact_id)
-    revoke = agreements.revoke_under_fence if isinstance(change, RevokeAgreement) else approvals.revoke_under_fence
+    revoke = (
+        agreements.revoke_under_fence if isinstance(change, RevokeAgreement) else approvals.revoke_under_fence
+    )
     revoke(fact=fact, revision=revision, reason_code=change.reason_code, by=by, at=at, reason=note)
     return fact, (
         Revocation.Kind.AGREEMENT if isinstance(change, RevokeAgreement) else Revocation.Kind.APPROVAL
@@ -257,7 +261,9 @@ def _changed(world: World, change: Change, at: datetime) -> World:
     if isinstance(change, RevokeAgreement):
         return replace(
             world,
-            agreements=tuple(replace(a, revoked_at=at) if a.fact_id == change.fact_id else a for a in world.agreements),
+            agreements=tuple(
+                replace(a, revoked_at=at) if a.fact_id == change.fact_id else a for a in world.agreements
+            ),
         )
     if isinstance(change, RevokeApproval):
         return replace(

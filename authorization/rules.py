@@ -39,21 +39,104 @@ REASON_CODES: dict[str, ReasonCode] = _table(
     ReasonCode("POLICY_MISSING", "policy", "The shop has no policy in force", False, "shop", _NOT_NOW),
     ReasonCode("VENDOR_SUSPENDED", "vendor", "The vendor is suspended", False, "shop", _NOT_NOW),
     ReasonCode("HOST_NOT_SERVED", "host", "The shop has no service on this host", False, "shop", _HOST_SAYS),
-    ReasonCode("NO_AGREEMENT", "agreement", "No agreement leads from the manufacturer to the vendor", True, "vendor", _NOT_NOW),
-    ReasonCode("AGREEMENT_NOT_YET_VALID", "agreement", "The agreement has not begun", True, "vendor", _NOT_NOW),
+    ReasonCode(
+        "NO_AGREEMENT",
+        "agreement",
+        "No agreement leads from the manufacturer to the vendor",
+        True,
+        "vendor",
+        _NOT_NOW,
+    ),
+    ReasonCode(
+        "AGREEMENT_NOT_YET_VALID", "agreement", "The agreement has not begun", True, "vendor", _NOT_NOW
+    ),
     ReasonCode("AGREEMENT_EXPIRED", "agreement", "The agreement has ended", True, "vendor", _NOT_NOW),
-    ReasonCode("AGREEMENT_REVOKED", "agreement", "The agreement was revoked", False, "manufacturer", _NOT_NOW),
-    ReasonCode("AGREEMENT_SUSPENDED", "agreement", "The agreement is suspended by a hold", False, "manufacturer", _NOT_NOW),
-    ReasonCode("AGREEMENT_NOT_VERIFIED", "agreement", "The agreement is claimed, not verified", True, "shop", _NOT_NOW),
-    ReasonCode("AGREEMENT_SCOPE_MODEL", "agreement", "The agreement does not cover this model", True, "vendor", _NOT_NOW),
-    ReasonCode("AGREEMENT_SCOPE_TERRITORY", "agreement", "The agreement does not cover this territory", True, "vendor", _NOT_NOW),
-    ReasonCode("AGREEMENT_SCOPE_CHANNEL", "agreement", "The agreement does not cover this channel", True, "vendor", _NOT_NOW),
-    ReasonCode("AGREEMENT_SCOPE_CONDITION", "agreement", "The agreement does not cover this condition", True, "vendor", _NOT_NOW),
-    ReasonCode("SUBLICENSE_MISSING", "agreement", "A link of the chain may not sublicense", True, "manufacturer", _NOT_NOW),
-    ReasonCode("CARRIER_NOT_APPROVED", "approval", "The host carrier has not approved this variant", False, "carrier", _HOST_SAYS),
-    ReasonCode("CARRIER_APPROVAL_EXPIRED", "approval", "The carrier approval has ended", False, "carrier", _HOST_SAYS),
-    ReasonCode("CARRIER_APPROVAL_REVOKED", "approval", "The host carrier revoked its approval", False, "carrier", _HOST_SAYS),
-    ReasonCode("CARRIER_APPROVAL_SUSPENDED", "approval", "The carrier approval is suspended by a hold", False, "carrier", _HOST_SAYS),
+    ReasonCode(
+        "AGREEMENT_REVOKED", "agreement", "The agreement was revoked", False, "manufacturer", _NOT_NOW
+    ),
+    ReasonCode(
+        "AGREEMENT_SUSPENDED",
+        "agreement",
+        "The agreement is suspended by a hold",
+        False,
+        "manufacturer",
+        _NOT_NOW,
+    ),
+    ReasonCode(
+        "AGREEMENT_NOT_VERIFIED",
+        "agreement",
+        "The agreement is claimed, not verified",
+        True,
+        "shop",
+        _NOT_NOW,
+    ),
+    ReasonCode(
+        "AGREEMENT_SCOPE_MODEL",
+        "agreement",
+        "The agreement does not cover this model",
+        True,
+        "vendor",
+        _NOT_NOW,
+    ),
+    ReasonCode(
+        "AGREEMENT_SCOPE_TERRITORY",
+        "agreement",
+        "The agreement does not cover this territory",
+        True,
+        "vendor",
+        _NOT_NOW,
+    ),
+    ReasonCode(
+        "AGREEMENT_SCOPE_CHANNEL",
+        "agreement",
+        "The agreement does not cover this channel",
+        True,
+        "vendor",
+        _NOT_NOW,
+    ),
+    ReasonCode(
+        "AGREEMENT_SCOPE_CONDITION",
+        "agreement",
+        "The agreement does not cover this condition",
+        True,
+        "vendor",
+        _NOT_NOW,
+    ),
+    ReasonCode(
+        "SUBLICENSE_MISSING",
+        "agreement",
+        "A link of the chain may not sublicense",
+        True,
+        "manufacturer",
+        _NOT_NOW,
+    ),
+    ReasonCode(
+        "CARRIER_NOT_APPROVED",
+        "approval",
+        "The host carrier has not approved this variant",
+        False,
+        "carrier",
+        _HOST_SAYS,
+    ),
+    ReasonCode(
+        "CARRIER_APPROVAL_EXPIRED", "approval", "The carrier approval has ended", False, "carrier", _HOST_SAYS
+    ),
+    ReasonCode(
+        "CARRIER_APPROVAL_REVOKED",
+        "approval",
+        "The host carrier revoked its approval",
+        False,
+        "carrier",
+        _HOST_SAYS,
+    ),
+    ReasonCode(
+        "CARRIER_APPROVAL_SUSPENDED",
+        "approval",
+        "The carrier approval is suspended by a hold",
+        False,
+        "carrier",
+        _HOST_SAYS,
+    ),
     ReasonCode("ON_HOLD", "hold", "A hold is in force", False, "who placed it", _NOT_NOW),
 )
 _ORDER = {code: place for place, code in enumerate(REASON_CODES)}
@@ -220,7 +303,9 @@ def evaluate(question: Question, world: World, at: datetime, horizon: datetime) 
     reasons += [_hold_reason(hold, question) for hold in world.holds if _hold_stops(hold, question, at)]
     if reasons:
         return Finding("deny", _in_order(reasons), (), _next_change(_timed(world), world.holds, at, horizon))
-    starts = [hold.valid_from for hold in world.holds if at < hold.valid_from and _touches(hold, question, evidence)]
+    starts = [
+        hold.valid_from for hold in world.holds if at < hold.valid_from and _touches(hold, question, evidence)
+    ]
     return Finding("allow", (), tuple(evidence), min([*ends, *starts, horizon]))
 
 
@@ -274,7 +359,9 @@ def _best_chain(
                     (*reasons, *failures),
                 ),
             )
-    return _Chain((), (_reason("NO_AGREEMENT", "No agreement on record leads from the manufacturer to you."),))
+    return _Chain(
+        (), (_reason("NO_AGREEMENT", "No agreement on record leads from the manufacturer to you."),)
+    )
 
 
 def _link_failures(
@@ -292,7 +379,9 @@ def _link_failures(
     if link.fact_id in suspended:
         failures.append(("AGREEMENT_SUSPENDED", f"{name} is suspended."))
     if policy.demands_verified and not link.is_verified:
-        failures.append(("AGREEMENT_NOT_VERIFIED", f"{name} is claimed only; its grantor has not confirmed it."))
+        failures.append(
+            ("AGREEMENT_NOT_VERIFIED", f"{name} is claimed only; its grantor has not confirmed it.")
+        )
     for dimension, code, value in (
         ("model", "AGREEMENT_SCOPE_MODEL", str(question.variant_id)),
         ("territory", "AGREEMENT_SCOPE_TERRITORY", question.territory),
@@ -341,12 +430,21 @@ def _nearest_approval(
     question: Question, approvals: Iterable[Approval], suspended: set[int], at: datetime
 ) -> tuple[Approval | None, tuple[Reason, ...]]:
     """The approval with the fewest failures; of those, the one that lasts longest. Without failures it is in force."""
-    candidates = [a for a in approvals if a.host_id == question.host_id and a.variant_id == question.variant_id]
+    candidates = [
+        a for a in approvals if a.host_id == question.host_id and a.variant_id == question.variant_id
+    ]
     if not candidates:
-        return None, (_reason("CARRIER_NOT_APPROVED", "The host carrier has no approval of this variant on record."),)
+        return None, (
+            _reason("CARRIER_NOT_APPROVED", "The host carrier has no approval of this variant on record."),
+        )
     judged = [(_approval_failures(approval, suspended, at), approval) for approval in candidates]
     failures, nearest = min(
-        judged, key=lambda pair: (len(pair[0]), -_end(pair[1].valid_until, pair[1].revoked_at).timestamp(), pair[1].fact_id)
+        judged,
+        key=lambda pair: (
+            len(pair[0]),
+            -_end(pair[1].valid_until, pair[1].revoked_at).timestamp(),
+            pair[1].fact_id,
+        ),
     )
     return nearest, failures
 
@@ -355,7 +453,9 @@ def _approval_failures(approval: Approval, suspended: set[int], at: datetime) ->
     name = "The carrier approval of this variant"
     failures: list[tuple[str, str]] = []
     if approval.revoked_at is not None and at >= approval.revoked_at:
-        failures.append(("CARRIER_APPROVAL_REVOKED", f"{name} was revoked on {approval.revoked_at:%Y-%m-%d}."))
+        failures.append(
+            ("CARRIER_APPROVAL_REVOKED", f"{name} was revoked on {approval.revoked_at:%Y-%m-%d}.")
+        )
     elif at >= approval.valid_until:
         failures.append(("CARRIER_APPROVAL_EXPIRED", f"{name} ended on {approval.valid_until:%Y-%m-%d}."))
     if at < approval.valid_from:
@@ -441,7 +541,10 @@ def _timed(world: World) -> tuple[Policy | Agreement | Approval | Hosting, ...]:
 
 
 def _next_change(
-    items: Iterable[Policy | Agreement | Approval | Hosting], holds: Iterable[Hold], at: datetime, horizon: datetime
+    items: Iterable[Policy | Agreement | Approval | Hosting],
+    holds: Iterable[Hold],
+    at: datetime,
+    horizon: datetime,
 ) -> datetime:
     """The next boundary of anything in sight: a denial may end there. Early is harmless, late would be wrong."""
     boundaries = [b for item in items for b in (item.valid_from, item.valid_until)]

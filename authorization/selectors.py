@@ -53,7 +53,9 @@ def offers_touched_by(offers: QuerySet[ListingHost], fact: Fact) -> QuerySet[Lis
     return offers
 
 
-def offers_matching(offers: QuerySet[ListingHost], targets: Mapping[str, Iterable[str]]) -> QuerySet[ListingHost]:
+def offers_matching(
+    offers: QuerySet[ListingHost], targets: Mapping[str, Iterable[str]]
+) -> QuerySet[ListingHost]:
     """The offers that a hold with these targets matches, or whose suspended evidence it names."""
     if not targets:
         return offers.none()
@@ -76,13 +78,17 @@ def delistings_by(revocation: Revocation) -> list[Delisting]:
     """
     causes = {revocation.fact.code}
     if revocation.fact.kind == Fact.Kind.HOLD:
-        targets = HoldVersion.objects.get(head=revocation.fact, rev_to__isnull=True).targets.filter(dimension="fact")
+        targets = HoldVersion.objects.get(head=revocation.fact, rev_to__isnull=True).targets.filter(
+            dimension="fact"
+        )
         ids = [int(value) for value in targets.values_list("value", flat=True)]
         causes |= set(Fact.objects.filter(pk__in=ids).values_list("code", flat=True))
     later = (
         Delisting.objects.filter(decision__revision__gte=revocation.revision_id)
         .filter(offer__in=offers_touched_by(ListingHost.objects.all(), revocation.fact))
-        .select_related("decision", "offer__host", "offer__listing__variant__device", "offer__listing__vendor")
+        .select_related(
+            "decision", "offer__host", "offer__listing__variant__device", "offer__listing__vendor"
+        )
         .order_by("id")
     )
     return [one for one in later if causes & {reason["document"] for reason in one.decision.reasons}]

@@ -17,10 +17,20 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from authorization import clock, decisions, fence, ledger, offers as offer_acts, outbox, selectors
+from authorization import clock, decisions, fence, ledger, outbox, selectors
+from authorization import offers as offer_acts
 from authorization.actors import SYSTEM, Actor
 from authorization.decisions import Answer
-from authorization.models import Decision, DecisionEvidence, Delisting, Fact, Revision, Revocation, Sweep, SweepChunk
+from authorization.models import (
+    Decision,
+    DecisionEvidence,
+    Delisting,
+    Fact,
+    Revision,
+    Revocation,
+    Sweep,
+    SweepChunk,
+)
 from catalog import listings
 from catalog.models import ListingHost, OfferState
 
@@ -104,13 +114,12 @@ def progress(sweep: Sweep) -> dict[str, int]:
 # --- one chunk --------------------------------------------------------------------------------------------------
 
 
-def _redecide(offers: QuerySet[ListingHost], *, sweep: Sweep | None, chunk: SweepChunk | None, by: Actor) -> ChunkResult:
+def _redecide(
+    offers: QuerySet[ListingHost], *, sweep: Sweep | None, chunk: SweepChunk | None, by: Actor
+) -> ChunkResult:
     offers = offers.select_related("listing__variant__device", "host").order_by("id")
     # Decided before the fence, so that what waits for the fence need not wait for the thinking.
-    early = {
-        (offer.pk, offer.version): answer
-        for offer, answer in _answers(list(offers), at=clock.now())
-    }
+    early = {(offer.pk, offer.version): answer for offer, answer in _answers(list(offers), at=clock.now())}
     with transaction.atomic():
         revision = fence.shared()
         at = clock.now()
@@ -140,7 +149,9 @@ def _still_good(
 ) -> list[Answer]:
     """The early answers if nothing moved since; decided again under the fence otherwise."""
     answers = [early.get((offer.pk, offer.version)) for offer in offers]
-    if all(answer is not None and answer.revision == revision and at < answer.expires_at for answer in answers):
+    if all(
+        answer is not None and answer.revision == revision and at < answer.expires_at for answer in answers
+    ):
         return [answer for answer in answers if answer is not None]
     return decisions.decide_offers(offers, at=at)
 
@@ -166,7 +177,9 @@ def _apply(
     by_offer = {decision.offer_id: decision for decision in recorded}
     entries: list[dict[str, Any]] = []
     for answer, offer in falls:
-        listings.move_offer(offer=offer, to_state=OfferState.SUSPENDED, at=at, reason_codes=answer.reason_codes)
+        listings.move_offer(
+            offer=offer, to_state=OfferState.SUSPENDED, at=at, reason_codes=answer.reason_codes
+        )
         entries.append(_entry("listing.suspended", offer, by_offer[offer.pk], by, at))
     for _, offer in returns:
         leave = decisions.clearance(by_offer[offer.pk], content_hash=offer.content_hash)
@@ -207,7 +220,8 @@ def _resting_on_old_evidence(
     return [
         (answer, offer)
         for answer, offer in pairs
-        if cited.get(offer.decision_id, set()) != {(item.fact_id, item.version_no) for item in answer.evidence}
+        if cited.get(offer.decision_id, set())
+        != {(item.fact_id, item.version_no) for item in answer.evidence}
         or (offer.clearance_expires_at is not None and offer.clearance_expires_at <= at + RENEW_AHEAD)
     ]
 

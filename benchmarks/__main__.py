@@ -38,12 +38,13 @@ def main() -> int:
     return 0
 
 
-
 def databases(folder: Path) -> dict[str, str]:
     urls = {"sqlite": f"sqlite:///{folder / 'bench.sqlite3'}"}
     postgres = os.environ.get("BENCH_POSTGRES_URL")
     if not postgres:
-        raise SystemExit("BENCH_POSTGRES_URL is not set; run this through ./dev bench, which brings a PostgreSQL.")
+        raise SystemExit(
+            "BENCH_POSTGRES_URL is not set; run this through ./dev bench, which brings a PostgreSQL."
+        )
     return {**urls, "postgresql": postgres}
 
 

@@ -35,7 +35,9 @@ def main(seconds: float) -> dict[str, Any]:
     for buyers in BUYERS[vendor]:
         waits = _waits(seconds, buyers)
         figures[f"revocations behind {buyers} buyers: how many"] = len(waits)
-        figures[f"revocations behind {buyers} buyers: wait ms p50"] = round(statistics.median(waits) * 1000, 1)
+        figures[f"revocations behind {buyers} buyers: wait ms p50"] = round(
+            statistics.median(waits) * 1000, 1
+        )
         figures[f"revocations behind {buyers} buyers: wait ms p99"] = round(_p99(waits) * 1000, 1)
     if vendor == "postgresql":
         figures["revocation behind a frozen buyer: wait ms"] = round(_wait_behind_a_frozen_buyer() * 1000, 1)
@@ -135,7 +137,8 @@ class _Buyers:
         self._stop = context.Event()
         self._ready, self._sold = context.Value("i", 0), context.Value("i", 0)
         self._processes = [
-            context.Process(target=_buy_until, args=(self._stop, is_fenced, self._ready, self._sold)) for _ in range(count)
+            context.Process(target=_buy_until, args=(self._stop, is_fenced, self._ready, self._sold))
+            for _ in range(count)
         ]
 
     def sold(self) -> int:

@@ -17,7 +17,9 @@ class HostCarrier(models.Model):
     code = models.SlugField(max_length=32, unique=True)
     name = models.CharField(max_length=100)
     plmn = models.CharField(max_length=12, blank=True, help_text="Main operator code, MCC-MNC, e.g. 310-260")
-    contact_email = models.EmailField(blank=True, help_text="Where the shop's messages to it go; empty: kept, not mailed")
+    contact_email = models.EmailField(
+        blank=True, help_text="Where the shop's messages to it go; empty: kept, not mailed"
+    )
 
     def __str__(self) -> str:
         return self.name

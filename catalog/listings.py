@@ -18,8 +18,16 @@ from catalog.models import ListingHost, OfferState
 
 # from -> {to: the act that makes the move}
 MOVES: dict[str, dict[str, str]] = {
-    OfferState.DRAFT: {OfferState.BLOCKED: "refuse", OfferState.LIVE: "publish", OfferState.REMOVED: "withdraw"},
-    OfferState.BLOCKED: {OfferState.DRAFT: "edit", OfferState.LIVE: "publish", OfferState.REMOVED: "withdraw"},
+    OfferState.DRAFT: {
+        OfferState.BLOCKED: "refuse",
+        OfferState.LIVE: "publish",
+        OfferState.REMOVED: "withdraw",
+    },
+    OfferState.BLOCKED: {
+        OfferState.DRAFT: "edit",
+        OfferState.LIVE: "publish",
+        OfferState.REMOVED: "withdraw",
+    },
     OfferState.LIVE: {
         OfferState.SUSPENDED: "delist",
         OfferState.DRAFT: "edit",
@@ -89,7 +97,9 @@ def move_offer(
         if clearance is None:
             raise ValueError("An offer becomes live only with a clearance from authorization.")
         changes |= _clearance_columns(clearance)
-    moved = ListingHost.objects.filter(pk=offer.pk, version=offer.version, state=offer.state).update(**changes)
+    moved = ListingHost.objects.filter(pk=offer.pk, version=offer.version, state=offer.state).update(
+        **changes
+    )
     return moved == 1
 
 

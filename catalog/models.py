@@ -20,7 +20,9 @@ class Organization(models.Model):
     name = models.CharField(max_length=150, unique=True)
     slug = models.SlugField(max_length=64, unique=True)
     country = models.CharField(max_length=2, blank=True, help_text="ISO 3166-1 code of its seat")
-    contact_email = models.EmailField(blank=True, help_text="Where the shop's messages to it go; empty: kept, not mailed")
+    contact_email = models.EmailField(
+        blank=True, help_text="Where the shop's messages to it go; empty: kept, not mailed"
+    )
     is_simulated = models.BooleanField(default=False, help_text="Invented for an exercise; pages say so")
     created_at = models.DateTimeField()
 
@@ -38,7 +40,9 @@ class Device(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["manufacturer", "brand", "marketing_name"], name="catalog_device_once")
+            models.UniqueConstraint(
+                fields=["manufacturer", "brand", "marketing_name"], name="catalog_device_once"
+            )
         ]
 
     def __str__(self) -> str:
@@ -55,7 +59,9 @@ class Variant(models.Model):
     slug = models.SlugField(max_length=100, unique=True, help_text="Stable id, brand-name-model")
     model_number = models.CharField(max_length=64, unique=True)
     codename = models.CharField(max_length=64, blank=True)
-    sales_version = models.CharField(max_length=100, blank=True, help_text="For which market or network it was made")
+    sales_version = models.CharField(
+        max_length=100, blank=True, help_text="For which market or network it was made"
+    )
     launched_in = models.CharField(max_length=7, blank=True, help_text="YYYY-MM")
     fcc_id = models.CharField(max_length=32, blank=True, help_text="Empty means unknown, not 'no grant'")
     notes = models.TextField(blank=True)
@@ -82,12 +88,16 @@ class VariantBand(models.Model):
     version = models.ForeignKey(VariantVersion, on_delete=models.CASCADE, related_name="bands")
     rat = models.CharField(max_length=8)
     band = models.CharField(max_length=16)
-    is_sw_disabled = models.BooleanField(default=False, help_text="The hardware has it, software keeps it off")
+    is_sw_disabled = models.BooleanField(
+        default=False, help_text="The hardware has it, software keeps it off"
+    )
     source = models.CharField(max_length=100, blank=True)
     confidence = models.CharField(max_length=1, choices=Confidence, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["version", "rat", "band"], name="catalog_variantband_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "rat", "band"], name="catalog_variantband_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.rat} {self.band}"
@@ -144,7 +154,9 @@ class Listing(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["vendor", "sku"], name="catalog_listing_vendor_sku"),
             models.CheckConstraint(condition=Q(price_amount__gt=0), name="catalog_listing_price_positive"),
-            models.CheckConstraint(condition=Q(price_currency__length=3), name="catalog_listing_currency_code"),
+            models.CheckConstraint(
+                condition=Q(price_currency__length=3), name="catalog_listing_currency_code"
+            ),
         ]
 
     def __str__(self) -> str:

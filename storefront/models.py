@@ -43,7 +43,9 @@ class PrepaidPlan(models.Model):
     is_simulated = models.BooleanField(default=True)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(price_amount__gt=0), name="storefront_plan_price_positive")]
+        constraints = [
+            models.CheckConstraint(condition=Q(price_amount__gt=0), name="storefront_plan_price_positive")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -167,7 +169,9 @@ class RefusedCheckout(models.Model):
     """A checkout that the gate refused, and why: the proof that somebody tried."""
 
     cart_id = models.UUIDField()
-    offer = models.ForeignKey(ListingHost, on_delete=models.PROTECT, null=True, related_name="refused_checkouts")
+    offer = models.ForeignKey(
+        ListingHost, on_delete=models.PROTECT, null=True, related_name="refused_checkouts"
+    )
     reason_codes = models.JSONField(default=list)
     message = models.CharField(max_length=500)
     at = models.DateTimeField()

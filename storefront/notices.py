@@ -88,12 +88,7 @@ def edit_notice(
             "body", "Write the notice: what happened, why, what becomes of orders, what next."
         )
     with transaction.atomic():
-        draft = _locked_draft(notice)
-        if seen_body is not None and _plain(seen_body) != _plain(draft.body):
-            raise InvalidNotice(
-                "body",
-                "The draft was changed while you wrote. Copy your text, open it again, and merge.",
-            )
+        draft = _locked_draft(notice, seen_body)
         before = {"title": draft.title, "body": draft.body}
         draft.title, draft.body = title, body
         draft.save(update_fields=["title", "body"])
@@ -108,12 +103,12 @@ def edit_notice(
     return draft
 
 
-def publish_notice(*, notice: Notice, by: Actor, at: datetime) -> Notice:
-    """Make a draft public, in a person's name. Raises InvalidNotice."""
+def publish_notice(*, notice: Notice, by: Actor, at: datetime, seen_body: str | None = None) -> Notice:
+    """Make a draft public, in the name of a person, who read `seen_body`. Raises InvalidNotice."""
     if by == SYSTEM:
         raise InvalidNotice("by", "A notice is published by a person who answers for it.")
     with transaction.atomic():
-        draft = _locked_draft(notice)
+        draft = _locked_draft(notice, seen_body)
         draft.published_at, draft.published_by = at, str(by)
         draft.save(update_fields=["published_at", "published_by"])
         ledger.record(
@@ -132,11 +127,15 @@ def _plain(text: str) -> str:
     return "\n".join(text.strip().splitlines())
 
 
-def _locked_draft(notice: Notice) -> Notice:
+def _locked_draft(notice: Notice, seen_body: str | None) -> Notice:
     locked = Notice.objects.select_for_update(no_key=True).get(pk=notice.pk)
     if locked.published_at is not None:
         raise InvalidNotice(
             "body", "This notice is published and stays as it is. Say what is new in a new one."
+        )
+    if seen_body is not None and _plain(seen_body) != _plain(locked.body):
+        raise InvalidNotice(
+            "body", "The draft was changed since you opened it. Copy what you wrote, and open it again."
         )
     return locked
 

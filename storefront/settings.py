@@ -58,7 +58,9 @@ def _database(url: str) -> dict[str, Any]:
         }
         if IS_TEST:
             # A file, as in the shop: Django's default in memory has other locks than WAL. Two runs do not share it.
-            database["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"clearline-test-{os.getpid()}.sqlite3")}
+            database["TEST"] = {
+                "NAME": str(Path(tempfile.gettempdir()) / f"clearline-test-{os.getpid()}.sqlite3")
+            }
     elif engine.endswith("postgresql"):
         database["CONN_MAX_AGE"] = None
         database["CONN_HEALTH_CHECKS"] = True
@@ -85,7 +87,9 @@ def _int_between(name: str, *, default: int, low: int, high: int) -> int:
     try:
         value: int = env.int(name, default=default)
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is not a whole number; take {low} to {high}, e.g. {default}.") from error
+        raise ImproperlyConfigured(
+            f"{name} is not a whole number; take {low} to {high}, e.g. {default}."
+        ) from error
     if not low <= value <= high:
         raise ImproperlyConfigured(f"{name}={value}: take {low} to {high}; {default} is the default.")
     return value
@@ -139,7 +143,10 @@ WSGI_APPLICATION = "storefront.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "storefront" / "shop" / "templates", BASE_DIR / "storefront" / "admin" / "templates"],
+        "DIRS": [
+            BASE_DIR / "storefront" / "shop" / "templates",
+            BASE_DIR / "storefront" / "admin" / "templates",
+        ],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -152,7 +159,9 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": _database(env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'clearline.sqlite3'}"))}
+DATABASES = {
+    "default": _database(env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'clearline.sqlite3'}"))
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en-us"
@@ -249,8 +258,16 @@ CELERY_TASK_TIME_LIMIT = 120
 CELERY_BEAT_SCHEDULE = {
     # The expiry of the message keeps a flood of old bells from piling up while the workers are away.
     "pump the outbox": {"task": "authorization.pump_outbox", "schedule": 1.0, "options": {"expires": 5}},
-    "reconcile offers": {"task": "authorization.reconcile_offers", "schedule": 60.0, "options": {"expires": 60}},
-    "void orphaned payments": {"task": "storefront.void_orphans", "schedule": 60.0, "options": {"expires": 60}},
+    "reconcile offers": {
+        "task": "authorization.reconcile_offers",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "void orphaned payments": {
+        "task": "storefront.void_orphans",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 }
 
 # --- The store --------------------------------------------------------------------------------------------------

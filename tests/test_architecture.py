@@ -28,7 +28,9 @@ def test_a_model_refers_to_its_own_floor_or_below():
         for field in model._meta.get_fields():
             if field.is_relation and not field.auto_created and field.related_model is not None:
                 target = FLOORS.get(field.related_model._meta.app_label, 0)
-                assert target <= own, f"{model.__name__}.{field.name} looks up to {field.related_model.__name__}"
+                assert target <= own, (
+                    f"{model.__name__}.{field.name} looks up to {field.related_model.__name__}"
+                )
 
 
 def test_a_migration_depends_on_its_own_floor_or_below():
@@ -47,20 +49,26 @@ def test_raw_sql_names_no_table_of_a_floor_above():
             for node in ast.walk(tree):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     for named in table.findall(node.value):
-                        assert FLOORS[named] <= floor, f"{path.relative_to(ROOT)}:{node.lineno} names a table of {named}"
+                        assert FLOORS[named] <= floor, (
+                            f"{path.relative_to(ROOT)}:{node.lineno} names a table of {named}"
+                        )
 
 
 def test_no_rooms_for_everything():
     for app in FLOORS:
         for path in (ROOT / app).rglob("*"):
-            assert path.stem not in {"utils", "helpers", "common", "core", "misc", "signals"}, path.relative_to(ROOT)
+            assert path.stem not in {"utils", "helpers", "common", "core", "misc", "signals"}, (
+                path.relative_to(ROOT)
+            )
 
 
 def test_no_signals_for_domain_events():
     for path, tree in sources(*FLOORS):
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
-                assert node.module not in {"django.dispatch", "django.db.models.signals"}, path.relative_to(ROOT)
+                assert node.module not in {"django.dispatch", "django.db.models.signals"}, path.relative_to(
+                    ROOT
+                )
 
 
 def test_surfaces_write_no_state():
@@ -71,7 +79,11 @@ def test_surfaces_write_no_state():
             if isinstance(node, ast.Assign):
                 targets = [target.attr for target in node.targets if isinstance(target, ast.Attribute)]
                 assert "state" not in targets, f"{where} writes a state"
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "update"
+            ):
                 assert "state" not in {keyword.arg for keyword in node.keywords}, f"{where} writes a state"
 
 
@@ -97,4 +109,6 @@ def test_rules_are_pure(module):
         if isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
         for name in names:
-            assert name.split(".")[0] not in {"django", "celery", "structlog", *FLOORS}, f"{module} imports {name}"
+            assert name.split(".")[0] not in {"django", "celery", "structlog", *FLOORS}, (
+                f"{module} imports {name}"
+            )

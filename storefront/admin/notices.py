@@ -41,8 +41,10 @@ class PublishForm(ActForm):
     submit_label = "Publish it in my name"
     subject: Notice
 
+    seen_body = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
+
     def run(self, *, by: Actor, at: datetime) -> str:
-        notices.publish_notice(notice=self.subject, by=by, at=at)
+        notices.publish_notice(notice=self.subject, **self.cleaned_data, by=by, at=at)
         return f"Published: {self.subject.title}"
 
 
@@ -69,7 +71,7 @@ class NoticeAdmin(ReadOnlyAdmin):
 
     @display(description="body")
     def text(self, notice: Notice) -> str:
-        return format_html('<div class="whitespace-pre-line">{}</div>', notice.body)
+        return format_html('<div style="white-space: pre-line">{}</div>', notice.body)
 
     @display(description="about")
     def about(self, notice: Notice) -> str:
@@ -107,6 +109,7 @@ class NoticeAdmin(ReadOnlyAdmin):
             permission="storefront.change_notice",
             subject=notice,
             intro=notice.body,
+            initial={"seen_body": notice.body},
             done_url=change_url(notice),
             refusals=(InvalidNotice,),
         )

@@ -16,16 +16,14 @@ from django.core.signals import got_request_exception
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.encoding import escape_uri_path
-from django.utils.html import format_html, format_html_join
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_safe
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
 from authorization.decisions import DecisionUnavailable
 from authorization.offers import ListingMoved, ListingRemoved
-from authorization.rules import REASON_CODES
 from catalog.listings import InvalidMove
+from storefront.api.problem_types import PROBLEM_TYPES
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -33,108 +31,6 @@ RETRY_AFTER_S = 5
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ProblemType:
-    status: int
-    title: str
-    meaning: str
-    cure: str
-
-
-PROBLEM_TYPES: dict[str, ProblemType] = {
-    "invalid_request": ProblemType(
-        400,
-        "The request cannot be read as it is",
-        "A member, a parameter or the body is missing, unknown, of the wrong type or out of bounds. "
-        "Nothing was stored.",
-        "Each entry of `errors` points at one fault and says what is expected. Correct all, send again.",
-    ),
-    "unauthenticated": ProblemType(
-        401,
-        "A valid vendor key is needed",
-        "The key is missing, unknown, revoked or expired.",
-        "Send `Authorization: Bearer sk_live_…`. If the key is right, it was revoked or has expired: "
-        "ask the shop's desk for a new one.",
-    ),
-    "not_found": ProblemType(
-        404,
-        "There is nothing here",
-        "No such path, or you have no listing under this SKU.",
-        "Check the path, and the SKU letter by letter: upper and lower case differ.",
-    ),
-    "method_not_allowed": ProblemType(
-        405,
-        "This path has no such method",
-        "The path exists, the method does not.",
-        "The Allow header lists them.",
-    ),
-    "not_acceptable": ProblemType(
-        406,
-        "The answer cannot be given in that format",
-        "The Accept header leaves out application/json.",
-        "Send `Accept: application/json` or no Accept header.",
-    ),
-    "listing_not_authorized": ProblemType(
-        409,
-        "This device may not be listed",
-        "No host carrier of the listing could go live: each was decided on and refused. The listing is kept.",
-        "`reasons` names every failed check and who can cure it. Cure them, then publish again.",
-    ),
-    "invalid_transition": ProblemType(
-        409,
-        "The listing's state does not allow this",
-        "The listing is in a state from which there is no such move; a removed listing stays removed.",
-        "Read the listing's state first. To sell a removed device again, list it under a new SKU.",
-    ),
-    "concurrent_change": ProblemType(
-        409,
-        "Somebody changed the listing at the same time",
-        "Another request on the same listing committed first. This one stored nothing.",
-        "Read the listing again, then repeat the request if it is still what you want.",
-    ),
-    "length_required": ProblemType(
-        411,
-        "The body comes without its length",
-        "The request announces its body in chunks, which this API does not read.",
-        "Send the body in one piece with a Content-Length header; most clients do unless told to stream.",
-    ),
-    "version_conflict": ProblemType(
-        412,
-        "The listing is not the one you read",
-        "If-Match or If-None-Match did not hold. Nothing was stored.",
-        "Read the listing again, apply your change to what it says now, and send its new ETag.",
-    ),
-    "payload_too_large": ProblemType(
-        413,
-        "The body is too large",
-        "The body is over the limit that `detail` names.",
-        "Send less in one request.",
-    ),
-    "unsupported_media_type": ProblemType(
-        415,
-        "The body is not JSON",
-        "This API reads application/json only.",
-        "Send `Content-Type: application/json` and a JSON object.",
-    ),
-    "internal_error": ProblemType(
-        500,
-        "Our fault",
-        "Something failed here that is not your doing.",
-        "Send the request again later. If it stays so, tell the shop's desk the `request_id`.",
-    ),
-    "decision_unavailable": ProblemType(
-        503,
-        "It could not be decided",
-        "Whether the device may be listed could not be decided now. That is neither yes nor no.",
-        "Send the same request again after `Retry-After` seconds.",
-    ),
-    "temporarily_unavailable": ProblemType(
-        503,
-        "Busy or restarting",
-        "The database did not answer in time. The request had no effect unless a read says otherwise.",
-        "Send the same request again after `Retry-After` seconds: PUT and publish may be repeated safely.",
-    ),
-}
 _CODE_OF_STATUS = {
     400: "invalid_request",
     404: "not_found",
@@ -350,63 +246,3 @@ def unknown_path(request: HttpRequest, rest: str = "") -> HttpResponse:
 
 def is_api_path(path: str) -> bool:
     return path == "/v1" or path.startswith("/v1/")
-
-
-# --- the pages that `type` names ----------------------------------------------------------------------------
-
-
-@csrf_exempt
-@require_safe
-def problem_index(request: HttpRequest) -> HttpResponse:
-    rows = format_html_join(
-        "",
-        '<li><a href="/v1/problems/{}">{}</a>: {} {}</li>',
-        ((c, c, p.status, p.title) for c, p in PROBLEM_TYPES.items()),
-    )
-    return _page("Problems of the API", format_html("<ul>{}</ul>{}", rows, _reason_table()))
-
-
-@csrf_exempt
-@require_safe
-def problem_page(request: HttpRequest, code: str) -> HttpResponse:
-    problem_type = PROBLEM_TYPES.get(code)
-    if problem_type is None:
-        return problem_response(
-            request, "not_found", "No problem has this code; /v1/problems lists them all."
-        )
-    body = format_html(
-        "<p><code>{}</code>, status {}</p><p>{}</p><h2>What to do</h2><p>{}</p>",
-        code,
-        problem_type.status,
-        problem_type.meaning,
-        problem_type.cure,
-    )
-    if code == "listing_not_authorized":
-        body = format_html("{}{}", body, _reason_table())
-    return _page(problem_type.title, body)
-
-
-def _reason_table() -> str:
-    rows = format_html_join(
-        "",
-        '<tr id="{}"><th scope="row"><code>{}</code></th><td>{}</td><td>{}</td><td>{}</td></tr>',
-        ((r.code, r.code, r.title, "yes" if r.curable else "no", r.cure_by) for r in REASON_CODES.values()),
-    )
-    return format_html(
-        '<h2>Reasons</h2><table><thead><tr><th scope="col">Code</th><th scope="col">Meaning</th>'
-        '<th scope="col">Curable</th><th scope="col">By whom</th></tr></thead><tbody>{}</tbody></table>',
-        rows,
-    )
-
-
-def _page(title: str, body: str) -> HttpResponse:
-    return HttpResponse(
-        format_html(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}</title>'
-            '<meta name="viewport" content="width=device-width"></head>'
-            '<body><main><h1>{}</h1>{}<p><a href="/v1/problems">All problems</a></p></main></body></html>',
-            title,
-            title,
-            body,
-        )
-    )

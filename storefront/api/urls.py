@@ -1,6 +1,6 @@
 from django.urls import path
 
-from storefront.api import problems
+from storefront.api import problem_pages, problems
 from storefront.api.account import MeView
 from storefront.api.hosts import HostsView
 from storefront.api.listings import DecisionsView, ListingsView, OneListingView, PublishView
@@ -17,8 +17,8 @@ urlpatterns = [
     path("listings/<str:sku>", OneListingView.as_view(), name="api-listing"),
     path("listings/<str:sku>/publish", PublishView.as_view(), name="api-listing-publish"),
     path("listings/<str:sku>/decisions", DecisionsView.as_view(), name="api-listing-decisions"),
-    path("problems", problems.problem_index, name="api-problems"),
-    path("problems/<str:code>", problems.problem_page, name="api-problem"),
+    path("problems", problem_pages.problem_index, name="api-problems"),
+    path("problems/<str:code>", problem_pages.problem_page, name="api-problem"),
     path("<path:rest>", problems.unknown_path, name="api-unknown"),
     path("", problems.unknown_path, name="api-root"),
 ]

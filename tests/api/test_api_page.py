@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from authorization import clock
 from authorization.rules import REASON_CODES
 from seeds import factories
-from storefront.api.problems import PROBLEM_TYPES
+from storefront.api.problem_types import PROBLEM_TYPES
 from tests.api.conftest import Caller, caller_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")

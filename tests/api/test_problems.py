@@ -9,7 +9,8 @@ from django.http import HttpResponse
 from django.test import override_settings
 
 from storefront.api import account
-from storefront.api.problems import PROBLEM_TYPES, field_errors, json_pointer
+from storefront.api.problem_types import PROBLEM_TYPES
+from storefront.api.problems import field_errors, json_pointer
 from storefront.api.times import rfc3339
 from tests.api.conftest import Caller, SmallWorld, pointers, problem
 

@@ -15,7 +15,8 @@ from seeds.factories import make_sellable
 
 BY = Actor("user", "desk")
 on_postgresql = pytest.mark.skipif(
-    "connection.vendor != 'postgresql'", reason="SQLite has one writer at a time: the fence is the transaction itself"
+    "connection.vendor != 'postgresql'",
+    reason="SQLite has one writer at a time: the fence is the transaction itself",
 )
 
 
@@ -25,14 +26,18 @@ def write_revision(at=None):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("take", [fence.shared, lambda: fence.exclusive(by=BY, reason="test", at=clock.now())])
+@pytest.mark.parametrize(
+    "take", [fence.shared, lambda: fence.exclusive(by=BY, reason="test", at=clock.now())]
+)
 def test_refused_outside_a_transaction(take):
     with pytest.raises(FenceMisuse, match="autocommit"):
         take()
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("take", [fence.shared, lambda: fence.exclusive(by=BY, reason="test", at=clock.now())])
+@pytest.mark.parametrize(
+    "take", [fence.shared, lambda: fence.exclusive(by=BY, reason="test", at=clock.now())]
+)
 def test_refused_inside_a_savepoint(take):
     with transaction.atomic(), transaction.atomic(), pytest.raises(FenceMisuse, match="savepoint"):
         take()

@@ -101,7 +101,10 @@ def test_the_database_refuses_a_live_offer_without_a_clearance_for_its_terms():
 def test_an_offer_becomes_live_only_with_a_clearance():
     world = make_sellable()
     draft = ListingHost.objects.create(
-        listing=world.listing, host=HostCarrierFactory.create(), content_hash="0" * 64, state_changed_at=clock.now()
+        listing=world.listing,
+        host=HostCarrierFactory.create(),
+        content_hash="0" * 64,
+        state_changed_at=clock.now(),
     )
     with pytest.raises(ValueError, match="clearance"):
         listings.move_offer(offer=draft, to_state=OfferState.LIVE, at=clock.now())

@@ -36,7 +36,8 @@ EVERYTHING = {name: frozenset({ALL}) for name in ("model", "territory", "channel
 def agreement(fact_id=1, grantor=MAKER, grantee=VENDOR, **changes):
     base = Agreement(
         fact_id=fact_id, code=f"AG-{fact_id}", version_no=1, grantor_id=grantor, grantee_id=grantee,
-        may_sublicense=False, is_verified=True, valid_from=T0 - 3 * DAY, valid_until=END, revoked_at=None, scope=EVERYTHING,
+        may_sublicense=False, is_verified=True, valid_from=T0 - 3 * DAY, valid_until=END, revoked_at=None,
+        scope=EVERYTHING,
     )  # fmt: skip
     return replace(base, **changes)
 
@@ -150,7 +151,9 @@ def test_table(world, expected):
     assert (decide(world).outcome == "allow") is (not expected)
 
 
-@pytest.mark.parametrize("dimension", ["manufacturer", "device", "variant", "vendor", "listing", "host", "territory"])
+@pytest.mark.parametrize(
+    "dimension", ["manufacturer", "device", "variant", "vendor", "listing", "host", "territory"]
+)
 def test_a_hold_reaches_by_each_dimension_and_not_past_it(dimension):
     point = {
         "manufacturer": MAKER, "device": DEVICE, "variant": VARIANT, "vendor": VENDOR, "listing": 40, "host": HOST,
@@ -331,11 +334,15 @@ def reachable(world, at, node=MAKER, seen=frozenset()):
     """The specification of a chain, by walking every path; shares nothing with the evaluator."""
     for link in world.agreements:
         suspended = any(
-            "fact" in h.targets and str(link.fact_id) in h.targets["fact"] and h.valid_from <= at < h.valid_until
+            "fact" in h.targets
+            and str(link.fact_id) in h.targets["fact"]
+            and h.valid_from <= at < h.valid_until
             for h in world.holds
         )
         covered = link.scope["territory"] & {ALL, "US"}
-        in_force = link.valid_from <= at < link.valid_until and not (link.revoked_at and link.revoked_at <= at)
+        in_force = link.valid_from <= at < link.valid_until and not (
+            link.revoked_at and link.revoked_at <= at
+        )
         if link.grantor_id != node or not covered or not in_force or suspended or not link.is_verified:
             continue
         if link.grantee_id == VENDOR:

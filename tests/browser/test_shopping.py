@@ -39,10 +39,6 @@ def send(visit: Visit) -> None:
     visit.page.click("main form button[type=submit]")
 
 
-def focused(visit: Visit) -> str:
-    return str(visit.page.evaluate("document.activeElement.id"))
-
-
 def test_from_the_list_to_an_order(visit: Visit, provider: Till) -> None:
     world = make_sellable()
     plan = PlanFactory.create(hosting=world.hosting, price_amount=Decimal("25.00"))
@@ -58,7 +54,7 @@ def test_from_the_list_to_an_order(visit: Visit, provider: Till) -> None:
 
     fill_in(visit, buyer_email="ada at example")
     send(visit)
-    assert focused(visit) == "errors"
+    page.wait_for_selector("#errors:focus")
     page.click("#errors a")
     assert page.input_value("[name=buyer_email]") == "ada at example"
     assert page.input_value("[name=card_number]") == ""
@@ -80,7 +76,7 @@ def test_a_phone_that_falls_on_the_way_to_the_till(visit: Visit, provider: Till)
     fill_in(visit)
     revoke_agreement(falls)
     send(visit)
-    assert focused(visit) == "errors"
+    page.wait_for_selector("#errors:focus")
     assert "We are not able to sell this phone at the moment." in page.inner_text("#errors")
 
     page.click("#errors >> text=Go to your cart")

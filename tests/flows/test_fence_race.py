@@ -50,7 +50,7 @@ def revoke(world: World) -> None:
 def run_round(seed: int) -> int:
     """Buyers buy until they are refused; somewhere in between the authority goes. Returns how many were sold."""
     world = make_sellable(on_hand=10_000)
-    revoke_after = random.Random(seed).randint(1, BUYERS * 3)  # noqa: S311
+    revoke_after = random.Random(seed).randint(1, BUYERS * 3)
     sold, failures, enough = [], [], threading.Event()
 
     def shop() -> None:
@@ -95,7 +95,7 @@ def counter_read_before_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
         fence._take("shared")
         return revision
 
-    monkeypatch.setattr(sales.fence, "shared", shared)
+    monkeypatch.setattr(fence, "shared", shared)
 
 
 def trust_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,11 @@ def list_many(count: int) -> Any:
         variant = VariantFactory.create(device=DeviceFactory.create(manufacturer=maker))
         make_approval(host=host, variant=variant, at=at)
         saved = offers.save_listing(
-            vendor=vendor, sku=f"SKU-{number}", terms=make_terms(variant=variant, hosts=[host]), by=DESK, at=at
+            vendor=vendor,
+            sku=f"SKU-{number}",
+            terms=make_terms(variant=variant, hosts=[host]),
+            by=DESK,
+            at=at,
         )
         offers.publish_listing(listing=saved.listing, by=DESK, at=at)
     # The world is set: what its making announced is done before the story begins.

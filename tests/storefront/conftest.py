@@ -60,6 +60,12 @@ class Till(Provider):
         return sorted(authorization.status for authorization in self.book._by_id.values())
 
 
+@pytest.fixture(autouse=True)
+def patient_fence(settings: Any) -> None:
+    """A test is one long transaction: on a loaded machine PostgreSQL would end it between two statements."""
+    settings.FENCE_TIMEOUT_MS = 60_000
+
+
 @pytest.fixture(scope="session")
 def provider_process() -> Iterator[Till]:
     """One server for all tests: the shop keeps its connections to it open."""

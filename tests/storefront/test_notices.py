@@ -148,16 +148,21 @@ def test_a_published_notice_cannot_be_edited_or_published_again(draft):
     assert LedgerEntry.objects.filter(act="notice.published").count() == 1
 
 
-def test_an_edit_does_not_wipe_out_what_was_added_meanwhile(draft):
+def test_what_was_added_meanwhile_is_neither_wiped_out_nor_published_unread(draft):
     begun_from = draft.body
     Notice.objects.filter(pk=draft.pk).update(body=f"{draft.body}\n\nA second withdrawal.")
 
-    with pytest.raises(InvalidNotice, match="changed while you wrote"):
+    with pytest.raises(InvalidNotice, match="changed since you opened it"):
         notices.edit_notice(
             notice=draft, title="T", body="Mine.", by=DESK, at=clock.now(), seen_body=begun_from
         )
 
-    assert "A second withdrawal." in Notice.objects.get().body
+    with pytest.raises(InvalidNotice, match="changed since you opened it"):
+        notices.publish_notice(notice=draft, by=DESK, at=clock.now(), seen_body=begun_from)
+
+    notice = Notice.objects.get()
+    assert "A second withdrawal." in notice.body
+    assert notice.published_at is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""The table of problems: what each code means and what to do. docs/api.md shows it; a test compares."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    status: int
+    title: str
+    meaning: str
+    cure: str
+
+
+PROBLEM_TYPES: dict[str, ProblemType] = {
+    "invalid_request": ProblemType(
+        400,
+        "The request cannot be read as it is",
+        "A member, a parameter or the body is missing, unknown, of the wrong type or out of bounds. "
+        "Nothing was stored.",
+        "Each entry of `errors` points at one fault and says what is expected. Correct all, send again.",
+    ),
+    "unauthenticated": ProblemType(
+        401,
+        "A valid vendor key is needed",
+        "The key is missing, unknown, revoked or expired.",
+        "Send `Authorization: Bearer sk_live_…`. If the key is right, it was revoked or has expired: "
+        "ask the shop's desk for a new one.",
+    ),
+    "not_found": ProblemType(
+        404,
+        "There is nothing here",
+        "No such path, or you have no listing under this SKU.",
+        "Check the path, and the SKU letter by letter: upper and lower case differ.",
+    ),
+    "method_not_allowed": ProblemType(
+        405,
+        "This path has no such method",
+        "The path exists, the method does not.",
+        "The Allow header lists them.",
+    ),
+    "not_acceptable": ProblemType(
+        406,
+        "The answer cannot be given in that format",
+        "The Accept header leaves out application/json.",
+        "Send `Accept: application/json` or no Accept header.",
+    ),
+    "listing_not_authorized": ProblemType(
+        409,
+        "This device may not be listed",
+        "No host carrier of the listing could go live: each was decided on and refused. The listing is kept.",
+        "`reasons` names every failed check and who can cure it. Cure them, then publish again.",
+    ),
+    "invalid_transition": ProblemType(
+        409,
+        "The listing's state does not allow this",
+        "The listing is in a state from which there is no such move; a removed listing stays removed.",
+        "Read the listing's state first. To sell a removed device again, list it under a new SKU.",
+    ),
+    "concurrent_change": ProblemType(
+        409,
+        "Somebody changed the listing at the same time",
+        "Another request on the same listing committed first. This one stored nothing.",
+        "Read the listing again, then repeat the request if it is still what you want.",
+    ),
+    "length_required": ProblemType(
+        411,
+        "The body comes without its length",
+        "The request announces its body in chunks, which this API does not read.",
+        "Send the body in one piece with a Content-Length header; most clients do unless told to stream.",
+    ),
+    "version_conflict": ProblemType(
+        412,
+        "The listing is not the one you read",
+        "If-Match or If-None-Match did not hold. Nothing was stored.",
+        "Read the listing again, apply your change to what it says now, and send its new ETag.",
+    ),
+    "payload_too_large": ProblemType(
+        413,
+        "The body is too large",
+        "The body is over the limit that `detail` names.",
+        "Send less in one request.",
+    ),
+    "unsupported_media_type": ProblemType(
+        415,
+        "The body is not JSON",
+        "This API reads application/json only.",
+        "Send `Content-Type: application/json` and a JSON object.",
+    ),
+    "internal_error": ProblemType(
+        500,
+        "Our fault",
+        "Something failed here that is not your doing.",
+        "Send the request again later. If it stays so, tell the shop's desk the `request_id`.",
+    ),
+    "decision_unavailable": ProblemType(
+        503,
+        "It could not be decided",
+        "Whether the device may be listed could not be decided now. That is neither yes nor no.",
+        "Send the same request again after `Retry-After` seconds.",
+    ),
+    "temporarily_unavailable": ProblemType(
+        503,
+        "Busy or restarting",
+        "The database did not answer in time. The request had no effect unless a read says otherwise.",
+        "Send the same request again after `Retry-After` seconds: PUT and publish may be repeated safely.",
+    ),
+}
