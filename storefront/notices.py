@@ -174,11 +174,10 @@ def _title(vendors: list[Organization]) -> str:
 
 # How an order ends is the desk's word, per order; these sentences hold for all of them.
 _WHAT_NEXT = (
-    "If you ordered one of these phones: an order that had not been shipped is on hold and your card is not "
-    "charged for it. We will either ship it, once it may be sold again, or refund it, and tell you which. An "
-    "order that had been shipped is yours, and its service keeps working as before.",
-    "What next: these phones come back only when whoever must authorize their sale has done so. The vendors "
-    "have been told.",
+    "If you ordered one of these phones: an order that had not been shipped is on hold. We will either ship it, "
+    "once it may be sold again, or refund it, and tell you which. An order that had been shipped is yours.",
+    "What next: these phones come back only when whoever must authorize their sale has done so. The vendors are "
+    "told which of their offers this concerns.",
 )
 
 

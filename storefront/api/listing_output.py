@@ -69,17 +69,23 @@ def present_preview(
     )
     listing.stock = Stock(on_hand=terms.on_hand)
     known = {offer.host_id: offer for offer in current.offers.all()} if current else {}
-    offers = [_offer_to_be(listing, host, known.get(host.pk)) for host in terms.hosts]
-    answers = dict(zip(map(id, offers), decide_offers(offers, at=at), strict=True))
-    for offer in offers:
-        if offer.state == OfferState.DRAFT and answers[id(offer)].outcome == "deny":
-            offer.state = OfferState.BLOCKED
-            offer.reason_codes = answers[id(offer)].reason_codes
-    own = own_documents(vendor, _documents(answers.values()))
-    return {**_present(listing, offers, answers, own), "validate_only": True}
+    kept = [_unchanged(known.get(host.pk), listing, host) for host in terms.hosts]
+    answers = decide_offers([ListingHost(listing=listing, host=host) for host in terms.hosts], at=at)
+    offers = [
+        _offer_to_be(listing, host, before, answer)
+        for host, before, answer in zip(terms.hosts, kept, answers, strict=True)
+    ]
+    own = own_documents(vendor, _documents(answers))
+    answer_of = dict(zip(map(id, offers), answers, strict=True))
+    return {**_present(listing, offers, answer_of, own), "validate_only": True}
 
 
-def _offer_to_be(listing: Listing, host: HostCarrier, known: ListingHost | None) -> ListingHost:
+def _unchanged(known: ListingHost | None, listing: Listing, host: HostCarrier) -> ListingHost | None:
+    """The stored offer, if saving these terms would leave it as it is."""
+    if known is None:
+        return None
+    if known.state == OfferState.REMOVED:
+        raise InvalidMove(known.state, OfferState.DRAFT)
     terms_hash = content_hash(
         variant_id=listing.variant_id,
         host_id=host.pk,
@@ -87,17 +93,19 @@ def _offer_to_be(listing: Listing, host: HostCarrier, known: ListingHost | None)
         channel=listing.channel,
         condition=listing.condition,
     )
-    if known is not None and known.state == OfferState.REMOVED:
-        raise InvalidMove(known.state, OfferState.DRAFT)
-    if known is not None and known.content_hash == terms_hash:
-        return ListingHost(
-            listing=listing,
-            host=host,
-            state=known.state,
-            reason_codes=known.reason_codes,
-            content_hash=terms_hash,
-        )
-    return ListingHost(listing=listing, host=host, state=OfferState.DRAFT, content_hash=terms_hash)
+    return known if known.content_hash == terms_hash else None
+
+
+def _offer_to_be(
+    listing: Listing, host: HostCarrier, before: ListingHost | None, answer: Answer
+) -> ListingHost:
+    if before is not None:
+        state, reason_codes = before.state, before.reason_codes
+    elif answer.is_allowed:
+        state, reason_codes = OfferState.DRAFT, []
+    else:
+        state, reason_codes = OfferState.BLOCKED, answer.reason_codes
+    return ListingHost(listing=listing, host=host, state=state, reason_codes=reason_codes)
 
 
 def etag_of(shown: Mapping[str, Any]) -> str:

@@ -89,9 +89,11 @@ def test_a_good_history_has_no_late_order(provider):
     buy(one)
     revoke_agreement(one)
     buy(two)
-    make_agreement(
-        grantor=one.variant.device.manufacturer, grantee=one.vendor, models=[one.variant], at=clock.now()
+    another = make_agreement(
+        grantor=one.variant.device.manufacturer, grantee=one.vendor, assurance="claimed", at=clock.now()
     )
+    # The order cites the second version; the end of the first is no concern of it.
+    agreements.verify_agreement(fact=another, by=DESK, at=clock.now(), reason="test")
     buy(one)
     revoke_approval(two)
     policies.set_policy(**policies.POLICY_2016, by=DESK, at=clock.now(), reason="test")

@@ -12,13 +12,13 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from authorization import agreements, clock, fence, offers, policies, revocations
+from authorization import agreements, clock, fence, offers, outbox, policies, revocations
 from authorization.fence import FenceMisuse
 from authorization.models import DecisionEvidence, Fact, LedgerEntry, OutboxRow, Revision
 from carriers.versions import FOREVER
 from catalog.models import Listing, ListingHost, OfferState, Stock, Variant
 from seeds.factories import BUILDER, PlanFactory, VariantFactory, make_approval, make_sellable, make_terms
-from storefront import carts, orders, sales
+from storefront import carts, orders, payments, sales
 from storefront.models import Cart, CartLine, Order, OrderLine, PaymentIntent, PrepaidPlan, RefusedCheckout
 from storefront.orders import CardDetails, CheckoutRefused, InvalidOrderMove
 from tests.storefront.conftest import (
@@ -403,6 +403,18 @@ def test_a_cart_changed_in_another_window_is_not_sold_at_the_old_total(provider,
 
 
 @on_many_connections
+def test_a_payment_given_up_while_the_shopper_paid_is_not_sold_on(provider, filled, world):
+    """A checkout that slept past the orphan voider: its money is on the way back."""
+    provider.book.meanwhile = lambda: payments.void_orphans(clock.now() + timedelta(minutes=16))
+    with pytest.raises(CheckoutRefused) as refused:
+        check_out(filled)
+    assert refused.value.reason_codes == ["CHECKOUT_ENDED"]
+    assert_nothing_was_sold(world, filled)
+    outbox.pump(at=lambda: clock.now() + timedelta(minutes=17))
+    assert provider.money() == ["voided"]
+
+
+@on_many_connections
 def test_a_plan_repriced_while_the_shopper_paid_is_refused(provider, cart, world):
     plan = PlanFactory.create(hosting=world.hosting)
     carts.add_to_cart(cart=cart, offer=world.offer, plan=plan, quantity=1, at=clock.now())
@@ -478,6 +490,21 @@ def test_a_sale_whose_commit_was_not_heard_of_is_found_and_not_sold_twice(provid
     )
     assert again == order
     assert stock_of(world) == 19
+
+
+@on_one_connection
+def test_a_phone_that_went_between_the_look_at_the_stock_and_the_taking_is_not_sold(provider, filled, world):
+    """The buyer of another host's offer of this listing holds no lock of ours; only the stock's own row says."""
+
+    def take_the_last(execute, sql, params, many, context):
+        if sql.startswith('UPDATE "catalog_stock"') and fence.is_held():
+            execute('UPDATE "catalog_stock" SET "on_hand" = 0', (), False, context)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(take_the_last), pytest.raises(CheckoutRefused) as refused:
+        check_out(filled)
+    assert refused.value.reason_codes == ["OUT_OF_STOCK"]
+    assert_nothing_was_sold(world, filled)
 
 
 @on_many_connections

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from authorization import clock, fence, outbox
 from authorization.fence import FenceMisuse
@@ -280,6 +280,26 @@ def test_an_orphan_that_was_given_up_can_no_longer_be_sold_on(provider, filled):
         check_out(filled, checkout_key=key)
     assert refused.value.reason_codes == ["CHECKOUT_ENDED"]
     assert not Order.objects.exists()
+
+
+def test_an_orphan_that_is_sold_while_the_voider_looks_is_left_alone(provider, filled):
+    key = uuid4()
+    intent = payments.open_intent(
+        checkout_key=key, cart=filled, amount=Decimal("199.00"), currency="USD", at=clock.now()
+    )
+    payments.authorize(intent=intent, card=GOOD_CARD, at=clock.now())
+    sold = []
+
+    def sell_after_the_look(execute, sql, params, many, context):
+        found = execute(sql, params, many, context)
+        if "LIMIT 500" in sql and not sold:
+            sold.append(check_out(filled, checkout_key=key))
+        return found
+
+    with connection.execute_wrapper(sell_after_the_look):
+        assert payments.void_orphans(clock.now() + timedelta(minutes=16)) == 0
+    assert [order.intent_id for order in sold] == [intent.pk]
+    assert state_of(intent.pk) == State.AUTHORIZED
 
 
 def test_voiding_is_tried_again_until_the_provider_answers(provider, intent, settings):
