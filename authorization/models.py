@@ -78,6 +78,7 @@ class AgreementVersion(FactVersion):
     document = models.TextField(blank=True, help_text="What was shown: a letter, a contract, its number")
 
     class Meta(FactVersion.Meta):
+        verbose_name = "agreement"
         constraints = [
             *FactVersion.Meta.constraints,
             models.CheckConstraint(
@@ -146,6 +147,7 @@ class ApprovalVersion(FactVersion):
     document = models.TextField(blank=True, help_text="Number of the letter of technical acceptance")
 
     class Meta(FactVersion.Meta):
+        verbose_name = "carrier approval"
         constraints = [
             *FactVersion.Meta.constraints,
             models.CheckConstraint(
@@ -183,6 +185,9 @@ class HoldVersion(FactVersion):
     reason_code = models.CharField(max_length=64)
     note = models.TextField(blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(FactVersion.Meta):
+        verbose_name = "hold"
 
     def __str__(self) -> str:
         return f"{self.head} v{self.version_no}"
@@ -222,6 +227,10 @@ class PolicyVersion(FactVersion):
     name = models.CharField(max_length=100)
     minimum_assurance = models.CharField(max_length=16, choices=Assurance)
     is_carrier_approval_enforced = models.BooleanField(default=True)
+
+    class Meta(FactVersion.Meta):
+        verbose_name = "policy"
+        verbose_name_plural = "policies"
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version_no}"
@@ -359,6 +368,8 @@ class Revocation(models.Model):
     preview_survives = models.PositiveIntegerField()
 
     class Meta:
+        verbose_name = "withdrawal of authority"
+        verbose_name_plural = "withdrawals of authority"
         constraints = [
             models.CheckConstraint(
                 condition=Q(word_received_at__lte=models.F("effective_at")),

@@ -14,7 +14,7 @@ from authorization.decisions import Answer
 from authorization.models import Decision
 from carriers.models import HostCarrier
 from catalog import listings
-from catalog.listings import InvalidMove, content_hash
+from catalog.listings import content_hash
 from catalog.models import Listing, ListingHost, OfferState, Organization, Stock, Variant
 
 
@@ -81,26 +81,35 @@ def save_listing(
     """
     try:
         with transaction.atomic():
-            # The fence first (it stands before the listings in the order of locks): what is decided here is current.
-            fence.shared()
-            listing, is_new, is_changed = _save_row(
-                vendor=vendor, sku=sku, terms=terms, at=at, precondition=precondition
+            return _save_under_fence(
+                vendor=vendor, sku=sku, terms=terms, by=by, at=at, precondition=precondition
             )
-            is_changed |= _save_offers(listing, terms, by, at)
-            # Stock stands last in the order of locks: a sale takes it after the offers.
-            is_changed |= _save_stock(listing, terms.on_hand)
-            if is_new or is_changed:
-                ledger.record(
-                    act="listing.saved",
-                    subject_kind="listing",
-                    subject_id=listing.pk,
-                    by=by,
-                    at=at,
-                    evidence={"sku": sku, "version": listing.version, "price": str(terms.price_amount)},
-                )
     except IntegrityError as error:
         raise ListingMoved(f"{sku} was saved by another request at the same time; send it again.") from error
-    return SavedListing(listing, is_new, is_changed)
+
+
+def try_saving(
+    *,
+    vendor: Organization,
+    sku: str,
+    terms: ListingTerms,
+    by: Actor,
+    at: datetime,
+    precondition: Callable[[], None] = always,
+) -> tuple[Listing, list[ListingHost], list[Answer]]:
+    """What saving would make of the listing: its offers, each with its answer. It is saved, and rolled back.
+
+    Raises what saving would.
+    """
+    with transaction.atomic():
+        saved = _save_under_fence(
+            vendor=vendor, sku=sku, terms=terms, by=by, at=at, precondition=precondition
+        )
+        listing = Listing.objects.select_related("stock", "variant__device").get(pk=saved.listing.pk)
+        found = list(_offers_of(listing).exclude(state=OfferState.REMOVED).order_by("id"))
+        answers = decisions.decide_offers(found, at=at)
+        transaction.set_rollback(True)
+    return listing, found, answers
 
 
 def publish_listing(*, listing: Listing, by: Actor, at: datetime) -> list[PublishOutcome]:
@@ -163,6 +172,35 @@ def offer_payload(
     }
 
 
+def _save_under_fence(
+    *,
+    vendor: Organization,
+    sku: str,
+    terms: ListingTerms,
+    by: Actor,
+    at: datetime,
+    precondition: Callable[[], None],
+) -> SavedListing:
+    # The fence first (it stands before the listings in the order of locks): what is decided here is current.
+    fence.shared()
+    listing, is_new, is_changed = _save_row(
+        vendor=vendor, sku=sku, terms=terms, at=at, precondition=precondition
+    )
+    is_changed |= _save_offers(listing, terms, by, at)
+    # Stock stands last in the order of locks: a sale takes it after the offers.
+    is_changed |= _save_stock(listing, terms.on_hand)
+    if is_new or is_changed:
+        ledger.record(
+            act="listing.saved",
+            subject_kind="listing",
+            subject_id=listing.pk,
+            by=by,
+            at=at,
+            evidence={"sku": sku, "version": listing.version, "price": str(terms.price_amount)},
+        )
+    return SavedListing(listing, is_new, is_changed)
+
+
 def _publish_offer(
     offer: ListingHost, answer: Answer, decision: Decision, by: Actor, at: datetime
 ) -> PublishOutcome:
@@ -173,7 +211,7 @@ def _publish_offer(
             return PublishOutcome(offer, answer, True, decision)
         moved = listings.move_offer(offer=offer, to_state=OfferState.LIVE, at=at, clearance=leave)
         event, state = "listing.published", OfferState.LIVE
-    elif offer.state in (OfferState.DRAFT, OfferState.BLOCKED):
+    elif answer.outcome == Decision.Outcome.DENY and offer.state in (OfferState.DRAFT, OfferState.BLOCKED):
         if offer.state == OfferState.BLOCKED:
             ListingHost.objects.filter(pk=offer.pk).update(reason_codes=answer.reason_codes)
             return PublishOutcome(offer, answer, False, decision)
@@ -182,7 +220,8 @@ def _publish_offer(
         )
         event, state = "listing.blocked", OfferState.BLOCKED
     else:
-        # A live one that is refused is the sweep's business, a suspended one stays as it is.
+        # A live one that is refused is the sweep's business, a suspended one stays as it is. And "could not decide"
+        # is no refusal: the offer waits as it was.
         return PublishOutcome(offer, answer, False, decision)
     if not moved:
         raise ListingMoved(f"{offer.listing.sku} was changed at the same time; read it again and repeat.")
@@ -256,7 +295,7 @@ def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime)
     open_offers = [offer for offer in changed if offer.state == OfferState.DRAFT]
     answers = decisions.decide_offers(open_offers, at=at)
     for offer, answer in zip(open_offers, answers, strict=True):
-        if not answer.is_allowed:
+        if answer.outcome == Decision.Outcome.DENY:
             listings.move_offer(
                 offer=offer, to_state=OfferState.BLOCKED, at=at, reason_codes=answer.reason_codes
             )
@@ -278,9 +317,7 @@ def _save_offer(
         return ListingHost.objects.create(
             listing=listing, host=host, content_hash=terms_hash, state_changed_at=at
         )
-    if offer.state == OfferState.REMOVED:
-        raise InvalidMove(offer.state, OfferState.DRAFT)
-    if offer.content_hash == terms_hash:
+    if offer.content_hash == terms_hash and offer.state != OfferState.REMOVED:
         return None
     # The clearance was given for other terms: the offer leaves the sale before its hash changes.
     if offer.state != OfferState.DRAFT:

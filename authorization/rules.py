@@ -323,7 +323,8 @@ def _best_chain(
 ) -> _Chain:
     """The chain with the fewest failures; of those, the one that lasts longest, then the shortest.
 
-    With no failure it is the evidence; otherwise its failures are the nearest miss.
+    With no failure it is the evidence; otherwise its failures are the nearest miss. A chain that once covered the
+    point and ended is nearer than one that never did: after a revocation the reason is the revocation.
     """
     if question.vendor_id == question.manufacturer_id:
         return _Chain((), ())
@@ -350,7 +351,7 @@ def _best_chain(
             heapq.heappush(
                 queue,
                 (
-                    cost + len(failures),
+                    cost + sum(_distance(failure) for failure in failures),
                     max(negative_end, -end),
                     length + 1,
                     (*ids, link.fact_id),
@@ -362,6 +363,11 @@ def _best_chain(
     return _Chain(
         (), (_reason("NO_AGREEMENT", "No agreement on record leads from the manufacturer to you."),)
     )
+
+
+def _distance(failure: Reason) -> int:
+    """One failure more is always further; among as many, one of scope is."""
+    return 1001 if failure.code.startswith("AGREEMENT_SCOPE_") else 1000
 
 
 def _link_failures(
@@ -390,7 +396,8 @@ def _link_failures(
     ):
         covered = link.scope.get(dimension, frozenset())
         if ALL not in covered and value not in covered:
-            failures.append((code, f"{name} {_covers(dimension, covered, value)}."))
+            said = _covers(dimension, covered, value) if is_own else f"does not cover this {dimension}"
+            failures.append((code, f"{name} {said}."))
     if not is_own and not link.may_sublicense:
         failures.append(("SUBLICENSE_MISSING", f"{name} does not allow sublicensing."))
     return tuple(_reason(code, message, link.code) for code, message in failures)

@@ -5,9 +5,10 @@ writes is true at its commit: a worker that slept through a revocation or a rele
 twice, late or next to another changes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -38,6 +39,8 @@ logger = structlog.get_logger(__name__)
 
 # A clearance that ends sooner than this is renewed by the reconciler, if the offer is still allowed.
 RENEW_AHEAD = timedelta(days=1)
+# For so long a change of authority is its own sweep's business; after that the reconciler steps in.
+GRACE = timedelta(seconds=30)
 
 
 @dataclass
@@ -74,10 +77,11 @@ def start_sweep(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> Non
 def run_chunk(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
     """Handler of `sweep.chunk_planned`."""
     chunk = SweepChunk.objects.select_related("sweep").get(pk=payload["chunk_id"])
-    if chunk.done_at is not None:
-        return
-    offers = _touched(chunk.sweep.fact_id).filter(id__gte=chunk.first_offer_id, id__lte=chunk.last_offer_id)
-    _redecide(offers, sweep=chunk.sweep, chunk=chunk, by=SYSTEM)
+    if chunk.done_at is None:
+        in_range = Q(id__gte=chunk.first_offer_id, id__lte=chunk.last_offer_id)
+        offers = _touched(chunk.sweep.fact_id).filter(in_range)
+        _redecide(lambda: offers, sweep=chunk.sweep, chunk=chunk, by=SYSTEM)
+    # Asked again when a chunk is delivered again: who did it may have died before it could finish the sweep.
     if not SweepChunk.objects.filter(sweep=chunk.sweep, done_at__isnull=True).exists():
         with transaction.atomic():
             _finish(chunk.sweep, clock.now())
@@ -86,12 +90,14 @@ def run_chunk(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
 def reconcile(*, at: datetime) -> ChunkResult:
     """Decide every live offer again. What falls here was missed by the events: it is taken down, and alarmed.
 
-    Also renews clearances that are about to end although the offer is still allowed.
+    Offers that a change of the last GRACE may touch are left to its own sweep, which is on its way. Also renews
+    clearances that are about to end although the offer is still allowed.
     """
     total = ChunkResult()
     live = ListingHost.objects.filter(state=OfferState.LIVE)
     for first, last in _ranges(live):
-        result = _redecide(live.filter(id__gte=first, id__lte=last), sweep=None, chunk=None, by=SYSTEM)
+        part = live.filter(id__gte=first, id__lte=last)
+        result = _redecide(partial(_without_open_changes, part, at), sweep=None, chunk=None, by=SYSTEM)
         total.decided += result.decided
         total.delisted += result.delisted
     if total.delisted:
@@ -115,15 +121,17 @@ def progress(sweep: Sweep) -> dict[str, int]:
 
 
 def _redecide(
-    offers: QuerySet[ListingHost], *, sweep: Sweep | None, chunk: SweepChunk | None, by: Actor
+    choose: Callable[[], QuerySet[ListingHost]], *, sweep: Sweep | None, chunk: SweepChunk | None, by: Actor
 ) -> ChunkResult:
-    offers = offers.select_related("listing__variant__device", "host").order_by("id")
+    """`choose` says which offers; it is asked again under the fence, where no change can come in between."""
     # Decided before the fence, so that what waits for the fence need not wait for the thinking.
-    early = {(offer.pk, offer.version): answer for offer, answer in _answers(list(offers), at=clock.now())}
+    found = list(_in_order(choose()))
+    answered = zip(found, decisions.decide_offers(found, at=clock.now()), strict=True)
+    early = {(offer.pk, offer.version): answer for offer, answer in answered}
     with transaction.atomic():
         revision = fence.shared()
         at = clock.now()
-        locked = list(offers.select_for_update(of=("self",), no_key=True))
+        locked = list(_in_order(choose()).select_for_update(of=("self",), no_key=True))
         if chunk is not None:
             marked = SweepChunk.objects.filter(pk=chunk.pk, done_at__isnull=True).update(done_at=at)
             if not marked:
@@ -156,8 +164,8 @@ def _still_good(
     return decisions.decide_offers(offers, at=at)
 
 
-def _answers(offers: Sequence[ListingHost], *, at: datetime) -> Iterator[tuple[ListingHost, Answer]]:
-    return zip(offers, decisions.decide_offers(offers, at=at), strict=True)
+def _in_order(offers: QuerySet[ListingHost]) -> QuerySet[ListingHost]:
+    return offers.select_related("listing__variant__device", "host").order_by("id")
 
 
 def _apply(
@@ -247,6 +255,18 @@ def _touched(fact_id: int | None) -> QuerySet[ListingHost]:
     if fact_id is None:
         return swept
     return selectors.offers_touched_by(swept, Fact.objects.get(pk=fact_id))
+
+
+def _without_open_changes(offers: QuerySet[ListingHost], at: datetime) -> QuerySet[ListingHost]:
+    """These offers, less those that a recent change may touch whose sweep is not done."""
+    since = at - GRACE
+    announced = outbox.open_rows(clock.now()).filter(event="authority.changed", created_at__gte=since)
+    open_facts = {row.payload["fact_id"] for row in announced}
+    sweeps = Sweep.objects.filter(finished_at__isnull=True, started_at__gte=since)
+    open_facts |= set(sweeps.values_list("fact_id", flat=True))
+    for fact_id in open_facts:
+        offers = offers.exclude(pk__in=_touched(fact_id).values("pk"))
+    return offers
 
 
 def _ranges(offers: QuerySet[ListingHost]) -> Iterator[tuple[int, int]]:

@@ -40,7 +40,8 @@ MOVES: dict[str, dict[str, str]] = {
         OfferState.BLOCKED: "edit",
         OfferState.REMOVED: "withdraw",
     },
-    OfferState.REMOVED: {},
+    # A host that the vendor had left out and lists again. A listing whose every offer is removed stays removed.
+    OfferState.REMOVED: {OfferState.DRAFT: "list again"},
 }
 
 

@@ -192,6 +192,7 @@ class ListingHost(models.Model):
     state_changed_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "host offer"
         constraints = [
             models.UniqueConstraint(fields=["listing", "host"], name="catalog_listinghost_once"),
             models.CheckConstraint(

@@ -1,10 +1,18 @@
 """What all tests share: the clock of a business day, and no network but loopback."""
 
 import socket
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def folder_of_static_files() -> None:
+    """A fresh checkout has none, and the web process warns of it."""
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture(autouse=True)

@@ -63,8 +63,9 @@ def up(options: argparse.Namespace) -> int:
     with start_shop(port=options.port) as shop:
         # What they print matters here, what they log does not.
         env = {"CLEARLINE_LOG_LEVEL": "WARNING"} | shop.env
-        for command in ("load_reference", "bootstrap_desk"):
-            code = shop.supervisor.run_in_terminal([sys.executable, "manage.py", command], env=env)
+        # Only into an empty store: later the desk may have corrected what the tables say.
+        for command in (["load_reference", "--if-empty"], ["bootstrap_desk"]):
+            code = shop.supervisor.run_in_terminal([sys.executable, "manage.py", *command], env=env)
             if code:
                 return code
         say(f"\nThe store   {shop.base_url}/\nThe desk    {shop.base_url}/admin/")

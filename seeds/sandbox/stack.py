@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from seeds.sandbox.broker import start_broker
@@ -112,6 +113,7 @@ def start_stack(
                 "PAYMENT_PROVIDER_KEY": secrets.token_hex(16),
             }
         )
+        _stop_clock(clock_file)
         stack = Stack(sandbox_name, env, data_dir, clock_file, supervisor)
         if database == "postgres":
             with _phase(report, "PostgreSQL"):
@@ -119,6 +121,14 @@ def start_stack(
                 env["DATABASE_URL"] = cleanup.enter_context(server)
         _start_services(stack, port, report)
         yield stack
+
+
+def _stop_clock(clock_file: Path) -> None:
+    """Services ask for the time as soon as they run: it stands still, long ago, until an exercise sets it."""
+    # Imported late: it needs Django, and this module is read before the virtual environment exists.
+    from authorization.clock import write_clock
+
+    write_clock(clock_file, virtual=datetime(2000, 1, 1, tzinfo=UTC), rate=0)
 
 
 @contextmanager
@@ -197,6 +207,7 @@ def _start_services(stack: Stack, port: int, report: Callable[[str], None]) -> N
             shutil.copytree(VAR / "static", stack.data_dir / "static")
     with _phase(report, "web, workers and beat"):
         web_port = choose_port(port)
+        env.setdefault("CLEARLINE_PUBLIC_URL", f"http://{LOOPBACK}:{web_port}")
         workers = [_worker(stack, name, logs) for name in ("worker1", "worker2")]
         services = [_web(stack, web_port, logs), *workers, _beat(stack, logs)]
         for service in services:

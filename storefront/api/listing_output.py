@@ -10,10 +10,8 @@ from django.db.models import Prefetch, QuerySet
 
 from authorization.decisions import Answer, decide_offers
 from authorization.models import Decision
-from authorization.offers import ListingTerms, PublishOutcome
-from carriers.models import HostCarrier
-from catalog.listings import InvalidMove, content_hash
-from catalog.models import Listing, ListingHost, OfferState, Organization, Stock, Variant
+from authorization.offers import PublishOutcome
+from catalog.models import Listing, ListingHost, OfferState, Organization, Variant
 from storefront.api.reasons import own_documents, present_reason
 from storefront.api.times import rfc3339
 
@@ -51,61 +49,13 @@ def present_listing(listing: Listing, *, vendor: Organization, at: datetime) -> 
     return present_listings([listing], vendor=vendor, at=at)[0]
 
 
-def present_preview(
-    *, vendor: Organization, sku: str, terms: ListingTerms, current: Listing | None, at: datetime
+def present_trial(
+    listing: Listing, offers: Sequence[ListingHost], answers: Sequence[Answer], *, vendor: Organization
 ) -> dict[str, Any]:
-    """What saving would make of the listing. Writes nothing. Raises InvalidMove as saving would."""
-    listing = Listing(
-        pk=current.pk if current else None,
-        vendor=vendor,
-        sku=sku,
-        variant=terms.variant,
-        condition=terms.condition,
-        territory=terms.territory,
-        channel=terms.channel,
-        description=terms.description,
-        price_amount=terms.price_amount,
-        price_currency=terms.price_currency,
-    )
-    listing.stock = Stock(on_hand=terms.on_hand)
-    known = {offer.host_id: offer for offer in current.offers.all()} if current else {}
-    kept = [_unchanged(known.get(host.pk), listing, host) for host in terms.hosts]
-    answers = decide_offers([ListingHost(listing=listing, host=host) for host in terms.hosts], at=at)
-    offers = [
-        _offer_to_be(listing, host, before, answer)
-        for host, before, answer in zip(terms.hosts, kept, answers, strict=True)
-    ]
+    """What saving would have made of the listing (`authorization.offers.try_saving`)."""
     own = own_documents(vendor, _documents(answers))
     answer_of = dict(zip(map(id, offers), answers, strict=True))
     return {**_present(listing, offers, answer_of, own), "validate_only": True}
-
-
-def _unchanged(known: ListingHost | None, listing: Listing, host: HostCarrier) -> ListingHost | None:
-    """The stored offer, if saving these terms would leave it as it is."""
-    if known is None:
-        return None
-    if known.state == OfferState.REMOVED:
-        raise InvalidMove(known.state, OfferState.DRAFT)
-    terms_hash = content_hash(
-        variant_id=listing.variant_id,
-        host_id=host.pk,
-        territory=listing.territory,
-        channel=listing.channel,
-        condition=listing.condition,
-    )
-    return known if known.content_hash == terms_hash else None
-
-
-def _offer_to_be(
-    listing: Listing, host: HostCarrier, before: ListingHost | None, answer: Answer
-) -> ListingHost:
-    if before is not None:
-        state, reason_codes = before.state, before.reason_codes
-    elif answer.is_allowed:
-        state, reason_codes = OfferState.DRAFT, []
-    else:
-        state, reason_codes = OfferState.BLOCKED, answer.reason_codes
-    return ListingHost(listing=listing, host=host, state=state, reason_codes=reason_codes)
 
 
 def etag_of(shown: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from storefront.api.listing_output import (
     present_listings,
     present_outcomes,
     present_outlook,
-    present_preview,
+    present_trial,
 )
 from storefront.api.pagination import PageQuery, read_newest_first, read_page
 from storefront.api.problems import Problem
@@ -114,10 +114,15 @@ class OneListingView(ListingView):
         return Response(status=204)
 
     def preview(self, sku: str, terms: ListingTerms) -> dict[str, Any]:
-        current = self.find(sku)
-        self.check_preconditions(current)
-        check_not_removed(current)
-        return present_preview(vendor=self.caller.vendor, sku=sku, terms=terms, current=current, at=self.at)
+        listing, found, answers = offers.try_saving(
+            vendor=self.caller.vendor,
+            sku=sku,
+            terms=terms,
+            by=self.caller.actor,
+            at=self.at,
+            precondition=lambda: self.check_preconditions(self.find(sku)),
+        )
+        return present_trial(listing, found, answers, vendor=self.caller.vendor)
 
     def save(self, sku: str, terms: ListingTerms) -> SavedListing:
         return offers.save_listing(

@@ -3,23 +3,18 @@
 The words of a refusal come from the one table of reason codes; they never tell of a vendor's legal trouble.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
-
-from django.utils.safestring import SafeString, mark_safe
 
 from authorization.decisions import Answer
 from authorization.rules import REASON_CODES, CarrierWord
-from authorization.selectors import for_sale
 from carriers.compatibility import PlanFit, Verdict, describe, plan_fit
 from carriers.models import HostCarrier
 from catalog.models import Condition, ListingHost, OfferState, Organization, Variant
-from storefront.carts import SHOP_REASONS, CartLineView, CartView
-from storefront.models import Order, OrderLine, PaymentIntent, PrepaidPlan
+from storefront.carts import SHOP_REASONS
+from storefront.models import PrepaidPlan
 from storefront.shop.selectors import Judgement, Warrant
 
 CONDITION_WORDS: Mapping[str, str] = {
@@ -31,11 +26,6 @@ CONDITION_NAMES: Mapping[str, str] = {
     Condition.NEW: "New",
     Condition.REFURBISHED: "Refurbished",
     Condition.USED: "Used",
-}
-_SCHEMA_CONDITIONS: Mapping[str, str] = {
-    Condition.NEW: "https://schema.org/NewCondition",
-    Condition.REFURBISHED: "https://schema.org/RefurbishedCondition",
-    Condition.USED: "https://schema.org/UsedCondition",
 }
 
 NOT_ANY_MORE = "It was taken off sale. We are checking whether it may come back."
@@ -148,6 +138,12 @@ def _fit(plan: PrepaidPlan, verdict: Verdict) -> PlanFit:
     return plan_fit(
         verdict, needs_voice=plan.needs_voice, needs_data=plan.needs_data, needs_volte=plan.needs_volte
     )
+
+
+def plan_in_words(plan: PrepaidPlan | None) -> str:
+    if plan is None:
+        return "Phone only, no plan"
+    return f"With {plan.name}" + (" (simulated)" if plan.is_simulated else "")
 
 
 def seller_line(
@@ -295,236 +291,3 @@ def alternatives(rows: Iterable[ListingHost], judgement: Judgement, *, limit: in
         for row in rows
         if judgement.is_for_sale(row)
     ][:limit]
-
-
-# --- cart and order -----------------------------------------------------------------------------------------
-
-
-def plan_in_words(plan: PrepaidPlan | None) -> str:
-    if plan is None:
-        return "Phone only, no plan"
-    return f"With {plan.name}" + (" (simulated)" if plan.is_simulated else "")
-
-
-@dataclass(frozen=True)
-class CartLinePart:
-    """`new_price` is set when the line waits for nothing but the shopper's word on a changed price."""
-
-    pk: int
-    variant: Variant
-    host: HostCarrier
-    seller: str
-    condition: str
-    plan: str
-    quantity: int
-    price: str
-    plan_price: str
-    total: str
-    is_available: bool
-    message: str
-    new_price: str
-
-
-@dataclass(frozen=True)
-class CartPart:
-    lines: Sequence[CartLinePart]
-    total: str
-    can_check_out: bool
-
-    @property
-    def has_unavailable(self) -> bool:
-        return any(not line.is_available for line in self.lines)
-
-    @property
-    def has_available(self) -> bool:
-        return any(line.is_available for line in self.lines)
-
-
-def cart(view: CartView) -> CartPart:
-    lines = [_cart_line(line_view) for line_view in view.lines]
-    return CartPart(lines, money(view.total_amount, view.currency), view.can_check_out)
-
-
-def _cart_line(view: CartLineView) -> CartLinePart:
-    line, listing = view.line, view.line.offer.listing
-    each = line.price_amount + (line.plan_price_amount or Decimal(0))
-    return CartLinePart(
-        pk=line.pk,
-        variant=listing.variant,
-        host=line.offer.host,
-        seller=name_of(listing.vendor),
-        condition=CONDITION_NAMES[listing.condition],
-        plan=plan_in_words(line.plan),
-        quantity=line.quantity,
-        price=money(line.price_amount, line.price_currency),
-        plan_price=money(line.plan_price_amount, line.price_currency) if line.plan_price_amount else "",
-        total=money(each * line.quantity, line.price_currency),
-        is_available=view.is_available,
-        message=view.message,
-        new_price=_new_price(view),
-    )
-
-
-def _new_price(view: CartLineView) -> str:
-    """Today's prices together, if the phone may be sold at them."""
-    line, listing = view.line, view.line.offer.listing
-    if (
-        view.message != SHOP_REASONS["PRICE_CHANGED"]
-        or view.answer is None
-        or not for_sale(line.offer, view.answer)
-    ):
-        return ""
-    amount = listing.price_amount + (line.plan.price_amount if line.plan else Decimal(0))
-    return money(amount * line.quantity, listing.price_currency)
-
-
-_ORDER_STATES: Mapping[str, tuple[str, str]] = {
-    Order.State.PLACED: ("Placed", "We have your order and are getting it ready to ship."),
-    Order.State.HELD: (
-        "On hold",
-        "We must not ship it as things are, and do not charge your card meanwhile. We will either ship it, once "
-        "it may be sold again, or refund it, and tell you by e-mail. You need to do nothing.",
-    ),
-    Order.State.SHIPPED: ("Shipped", "It is on its way to you."),
-    Order.State.REFUNDED: ("Refunded", "It is not coming, and your money is going back to your card."),
-}
-_PAYMENT_STATES: Mapping[str, str] = {
-    PaymentIntent.State.AUTHORIZED: "Reserved on your card, not charged yet",
-    PaymentIntent.State.CAPTURED: "Charged to your card",
-    PaymentIntent.State.VOIDED: "Released: your card is not charged",
-}
-
-
-@dataclass(frozen=True)
-class OrderLinePart:
-    variant: Variant
-    host: HostCarrier
-    seller: str
-    plan: str
-    quantity: int
-    total: str
-
-
-@dataclass(frozen=True)
-class OrderPart:
-    row: Order
-    state: str
-    what_now: str
-    payment: str
-    lines: Sequence[OrderLinePart]
-    total: str
-
-
-def order(row: Order, lines: Iterable[OrderLine]) -> OrderPart:
-    state, what_now = _ORDER_STATES[row.state]
-    return OrderPart(
-        row=row,
-        state=state,
-        what_now=what_now,
-        payment=_PAYMENT_STATES.get(row.intent.state, ""),
-        lines=[_order_line(line) for line in lines],
-        total=money(row.total_amount, row.total_currency),
-    )
-
-
-def _order_line(line: OrderLine) -> OrderLinePart:
-    each = line.price_amount + (line.plan_price_amount or Decimal(0))
-    return OrderLinePart(
-        variant=line.listing.variant,
-        host=line.offer.host,
-        seller=name_of(line.vendor),
-        plan=plan_in_words(line.plan),
-        quantity=line.quantity,
-        total=money(each * line.quantity, line.price_currency),
-    )
-
-
-# --- structured data ----------------------------------------------------------------------------------------
-
-
-def product_data(blocks: Iterable[VariantBlock], *, url: str) -> SafeString:
-    """schema.org Products with the offers that the page shows; nothing at all when none is for sale."""
-    products = [_product(block, url) for block in blocks if block.is_for_sale]
-    return json_for_script(products) if products else SafeString("")
-
-
-def _product(block: VariantBlock, url: str) -> dict[str, Any]:
-    device = block.variant.device
-    return {
-        "@context": "https://schema.org",
-        "@type": "Product",
-        "name": str(device),
-        "mpn": block.variant.model_number,
-        "brand": {"@type": "Brand", "name": device.brand},
-        "offers": [
-            {
-                "@type": "Offer",
-                "url": url,
-                "price": str(shown.row.listing.price_amount),
-                "priceCurrency": shown.row.listing.price_currency,
-                "availability": "https://schema.org/" + ("InStock" if shown.in_stock else "OutOfStock"),
-                "itemCondition": _SCHEMA_CONDITIONS[shown.row.listing.condition],
-                "seller": {"@type": "Organization", "name": name_of(shown.row.listing.vendor)},
-            }
-            for panel in block.panels
-            for shown in panel.offers
-        ],
-    }
-
-
-def json_for_script(value: Any) -> SafeString:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, ensure_ascii=False)
-    for character, escape in (("<", "\\u003C"), (">", "\\u003E"), ("&", "\\u0026")):
-        text = text.replace(character, escape)
-    return mark_safe(text)  # noqa: S308  escaped above
-
-
-# --- proofs -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One line of a signed statement: a value, or a table of them."""
-
-    label: str
-    value: str = ""
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
-
-
-def statement_facts(statement: Mapping[str, Any]) -> list[Fact]:
-    """Every key of the statement in its own order, nothing left out: what is shown is what was signed."""
-    return [_fact(key, value) for key, value in statement.items()]
-
-
-def _fact(key: str, value: Any) -> Fact:
-    label = _label(key)
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        keys = list(value[0])
-        return Fact(
-            label,
-            columns=[_label(key) for key in keys],
-            rows=[[_value(key, item.get(key)) for key in keys] for item in value],
-        )
-    return Fact(label, _value(key, value))
-
-
-def _value(key: str, value: Any) -> str:
-    if key.endswith("_at") and isinstance(value, str):
-        return f"{datetime.fromisoformat(value):%-d %B %Y, %H:%M:%S.%f} UTC"
-    return _plain(value)
-
-
-def _label(key: str) -> str:
-    return key.replace("_", " ").capitalize()
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{_label(key)}: {_plain(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)

@@ -20,7 +20,7 @@ from storefront import carts, orders
 from storefront.checks import LOOPBACK
 from storefront.models import Cart, CartLine, Notice, Order, RemovalProof
 from storefront.proofs import verify_proof
-from storefront.shop import pages, presenters, selectors
+from storefront.shop import pages, presenters, purchases, selectors, statements, structured_data
 from storefront.shop.cart_cookie import find_cart, find_or_open_cart, forget_cart, remember_cart
 from storefront.shop.forms import AddToCartForm, ChangeLineForm, CheckoutForm, FilterForm
 
@@ -74,7 +74,7 @@ def device_page(request: HttpRequest, slug: str) -> HttpResponse:
     page = pages.device_page(device, at=clock.now())
     context = {
         "page": page,
-        "product_data": presenters.product_data(page.blocks, url=request.build_absolute_uri()),
+        "product_data": structured_data.product_data(page.blocks, url=request.build_absolute_uri()),
         "noindex": not page.is_for_sale,
     }
     return render(request, "shop/device.html", context, status=410 if page.is_gone else 200)
@@ -87,7 +87,7 @@ def device_page(request: HttpRequest, slug: str) -> HttpResponse:
 @never_cache
 def cart_page(request: HttpRequest) -> HttpResponse:
     cart = find_cart(request)
-    view = presenters.cart(carts.view_cart(cart, at=clock.now())) if cart is not None else None
+    view = purchases.cart(carts.view_cart(cart, at=clock.now())) if cart is not None else None
     return render(request, "shop/cart.html", {"cart": view, "noindex": True})
 
 
@@ -208,7 +208,7 @@ def _checkout_page(
     refusal: orders.CheckoutRefused | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    view = presenters.cart(carts.view_cart(cart, at=clock.now()))
+    view = purchases.cart(carts.view_cart(cart, at=clock.now()))
     if not view.can_check_out and refusal is None:
         return redirect("shop:cart")
     context = {
@@ -228,7 +228,7 @@ def order_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
     lines = order.lines.select_related(
         "listing__variant__device__manufacturer", "vendor", "plan", "offer__host"
     )
-    context = {"order": presenters.order(order, list(lines)), "noindex": True}
+    context = {"order": purchases.order(order, list(lines)), "noindex": True}
     return render(request, "shop/order.html", context)
 
 
@@ -254,7 +254,7 @@ def proof_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
     context = {
         "proof": proof,
         "is_valid": verify_proof(proof),
-        "facts": presenters.statement_facts(proof.statement),
+        "facts": statements.statement_facts(proof.statement),
         "noindex": True,
     }
     return render(request, "shop/proof.html", context)

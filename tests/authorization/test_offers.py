@@ -77,6 +77,7 @@ def test_without_a_policy_nothing_goes_live():
     (outcome,) = offers.publish_listing(listing=other, by=VENDOR, at=clock.now())
     assert not outcome.is_live
     assert outcome.answer.outcome == "undetermined"
+    assert other.offers.get().state == OfferState.DRAFT, "could not decide is no refusal"
 
 
 def test_a_new_price_leaves_it_live_and_a_new_condition_takes_it_off_sale():

@@ -54,7 +54,9 @@ def test_every_act_of_a_revocation_stands_in_the_ledger():
     world = make_sellable()
     revocation = confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
     outbox.pump()
-    acts = LedgerEntry.objects.filter(revision=revocation.revision_id).exclude(act="proof.issued").order_by("id")
+    acts = (
+        LedgerEntry.objects.filter(revision=revocation.revision_id).exclude(act="proof.issued").order_by("id")
+    )
     assert [entry.act for entry in acts] == ["agreement.revoked", "authority.withdrawn", "listing.suspended"]
     assert {entry.actor for entry in acts} == {"user:desk", "system:clearline"}
 
@@ -196,9 +198,36 @@ def test_the_same_sweep_twice_changes_nothing():
 def test_the_reconciler_takes_down_what_the_events_missed():
     world = make_sellable()
     confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
-    OutboxRow.objects.all().delete()
+    OutboxRow.objects.filter(event="authority.changed").delete()
     result = sweeps.reconcile(at=clock.now())
     assert result.delisted == 1
     assert state_of(world.offer) == OfferState.SUSPENDED
     assert Delisting.objects.get().sweep is None
     assert sweeps.reconcile(at=clock.now()).delisted == 0
+
+
+def test_the_reconciler_leaves_a_fresh_change_to_its_own_sweep_and_steps_in_when_that_does_not_come():
+    world, other = make_sellable(), make_sellable()
+    outbox.pump()
+    confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    result = sweeps.reconcile(at=clock.now())
+    assert (result.decided, result.delisted) == (1, 0), "the other offer was looked at, this one left alone"
+    assert sweeps.reconcile(at=clock.now() + timedelta(minutes=1)).delisted == 1
+    assert state_of(other.offer) == OfferState.LIVE
+
+
+def test_a_sweep_whose_last_worker_died_before_saying_so_is_finished_by_the_next():
+    world = make_sellable()
+    outbox.pump()
+    revocation = confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    outbox.pump()
+    # As if it had been killed between the commit of the chunk and the end of the sweep.
+    Sweep.objects.filter(pk=revocation.sweep.pk).update(finished_at=None)
+    OutboxRow.objects.filter(event="sweep.finished").delete()
+    chunk = revocation.sweep.chunks.get()
+    rows = OutboxRow.objects.filter(event="sweep.chunk_planned", payload={"chunk_id": chunk.pk})
+    assert rows.exclude(handler="").update(done_at=None, claimed_until=None) == 1
+    outbox.pump()
+    revocation.sweep.refresh_from_db()
+    assert revocation.sweep.finished_at is not None
+    assert OutboxRow.objects.filter(event="sweep.finished", handler="").exists()

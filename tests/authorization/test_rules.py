@@ -213,10 +213,20 @@ def test_the_nearest_miss_is_the_chain_with_the_fewest_failures():
     assert finding.reasons[0].message == "Agreement AG-2 ended on 2016-02-01."
 
 
+def test_after_a_revocation_the_reason_is_the_revocation():
+    """Another agreement, which never covered the model, misses by as many grounds."""
+    revoked = agreement(1, revoked_at=T0)
+    elsewhere = agreement(2, scope={**EVERYTHING, "model": frozenset({"11"})})
+    assert codes(chain(revoked, elsewhere)) == ["AGREEMENT_REVOKED"]
+
+
 def test_a_vendor_is_not_told_the_names_of_agreements_between_others():
     first = agreement(1, MAKER, DISTRIBUTOR, may_sublicense=True, is_verified=False)
     finding = decide(chain(first, agreement(2, DISTRIBUTOR, VENDOR)))
     assert "AG-1" not in finding.reasons[0].message
+    narrow = replace(first, is_verified=True, scope={**EVERYTHING, "territory": frozenset({"CA"})})
+    finding = decide(chain(narrow, agreement(2, DISTRIBUTOR, VENDOR)))
+    assert "CA" not in finding.reasons[0].message, "nor what they cover"
 
 
 def test_a_manufacturer_may_sell_its_own():

@@ -244,3 +244,12 @@ def test_nothing_is_written_when_the_database_refuses_halfway(
     with pytest.raises(RuntimeError):
         load(tables_folder)
     assert counts() == before
+
+
+def test_what_the_desk_corrected_is_kept_when_only_an_empty_store_is_to_be_filled() -> None:
+    load()
+    Variant.objects.filter(model_number="2014215").update(notes="corrected by the desk")
+    out = StringIO()
+    call_command("load_reference", "--if-empty", stdout=out)
+    assert "is kept" in out.getvalue()
+    assert Variant.objects.get(model_number="2014215").notes == "corrected by the desk"

@@ -533,6 +533,33 @@ def test_two_requests_with_one_key_sell_once(provider, filled, world):
 
 
 @on_many_connections
+def test_the_orphan_voider_waits_for_a_sale_under_way(provider, filled):
+    """It looks for an order before it gives a payment up; one that is about to commit must count."""
+    given_up: list[int] = []
+
+    def void():
+        try:
+            given_up.append(payments.void_orphans(clock.now() + timedelta(minutes=16)))
+        finally:
+            connection.close()
+
+    voider = threading.Thread(target=void)
+
+    def meet_the_voider(execute, sql, params, many, context):
+        if 'INSERT INTO "storefront_order"' in sql:
+            voider.start()
+            voider.join(timeout=0.2)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(meet_the_voider):
+        order = check_out(filled)
+    voider.join()
+    assert given_up == [0]
+    assert PaymentIntent.objects.get().state == PaymentIntent.State.AUTHORIZED
+    assert order.intent == PaymentIntent.objects.get()
+
+
+@on_many_connections
 def test_the_last_phone_is_sold_once(provider, world):
     Stock.objects.filter(listing=world.listing).update(on_hand=1)
     baskets = []

@@ -288,7 +288,7 @@ def test_an_orphan_that_is_sold_while_the_voider_looks_is_left_alone(provider, f
         checkout_key=key, cart=filled, amount=Decimal("199.00"), currency="USD", at=clock.now()
     )
     payments.authorize(intent=intent, card=GOOD_CARD, at=clock.now())
-    sold = []
+    sold: list[Order] = []
 
     def sell_after_the_look(execute, sql, params, many, context):
         found = execute(sql, params, many, context)

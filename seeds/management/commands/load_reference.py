@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from authorization import clock
 from authorization.actors import Actor
+from carriers.models import HostCarrier
 from seeds.reference import loader
 from seeds.reference.tables import FaultyTables, Tables, read_tables
 
@@ -30,7 +31,16 @@ class Command(BaseCommand):
             help="folder of the tables (default: the shipped ones)",
         )
 
+        parser.add_argument(
+            "--if-empty",
+            action="store_true",
+            help="do nothing when the store has host carriers: keep what the desk has corrected since",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["if_empty"] and HostCarrier.objects.exists():
+            self.stdout.write("Reference data is there; what the desk has corrected is kept.")
+            return
         folder: Path = options["path"]
         try:
             tables = read_tables(folder)
