@@ -123,17 +123,22 @@ def question_for_offer(offer: ListingHost) -> Question:
 
 
 def decide_offers(offers: Sequence[ListingHost], *, at: datetime) -> list[Answer]:
-    """May these offers be sold now? `at` is the caller's now, which may be a little old by the time it is used.
-
-    The answer is for an instant not before the newest change of authority: whoever took its `at` before a revocation,
-    or on a host whose clock is behind, would otherwise still be answered for the time before.
-    """
+    """May these offers be sold now? `at` is the caller's now, which may be a little old by the time it is used."""
     try:
-        revision, recorded_at = fence.newest()
+        revision, instant = present(at)
     except DatabaseError as error:
         raise DecisionUnavailable("The evidence could not be read.") from error
-    instant = at if recorded_at is None else max(at, recorded_at)
     return decide_many([question_for_offer(offer) for offer in offers], at=instant, known_at=revision)
+
+
+def present(at: datetime) -> tuple[int, datetime]:
+    """The newest revision, and the caller's now, but not before it.
+
+    Whoever took its `at` before a revocation, or on a host whose clock is behind, would otherwise still be answered
+    for the time before.
+    """
+    revision, recorded_at = fence.newest()
+    return revision, at if recorded_at is None else max(at, recorded_at)
 
 
 # --- the record -------------------------------------------------------------------------------------------------

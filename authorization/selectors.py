@@ -1,13 +1,11 @@
-"""Reading: which offers a fact touches, and what a page may offer now."""
+"""Reading: which offers a fact touches, and whether a page may offer one."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 
 from django.db.models import Q, QuerySet
 
-from authorization import decisions
 from authorization.decisions import Answer
-from authorization.models import AgreementVersion, ApprovalVersion, Delisting, Fact, HoldVersion, Revocation
+from authorization.models import AgreementVersion, ApprovalVersion, Fact, HoldVersion
 from catalog.models import ListingHost, OfferState
 
 # The column of an offer that each dimension of a hold looks at.
@@ -20,15 +18,6 @@ _COLUMNS = {
     "host": "host_id",
     "territory": "listing__territory",
 }
-
-
-def offers_now(offers: Sequence[ListingHost], *, at: datetime) -> dict[int, Answer]:
-    """The decision for each offer at this instant, by offer id. With `for_sale` it says what a page may offer.
-
-    The offers come with `listing__variant__device` selected.
-    """
-    answers = decisions.decide_offers(offers, at=at)
-    return {offer.pk: answer for offer, answer in zip(offers, answers, strict=True)}
 
 
 def for_sale(offer: ListingHost, answer: Answer) -> bool:
@@ -69,29 +58,6 @@ def offers_matching(
         else:
             offers = offers.filter(**{f"{_COLUMNS[dimension]}__in": list(values)})
     return offers
-
-
-def delistings_by(revocation: Revocation) -> list[Delisting]:
-    """What was taken down because of this revocation, whichever sweep or reconciler met it first.
-
-    A delisting names its cause in the decision it rests on: the document of a reason.
-    """
-    causes = {revocation.fact.code}
-    if revocation.fact.kind == Fact.Kind.HOLD:
-        targets = HoldVersion.objects.get(head=revocation.fact, rev_to__isnull=True).targets.filter(
-            dimension="fact"
-        )
-        ids = [int(value) for value in targets.values_list("value", flat=True)]
-        causes |= set(Fact.objects.filter(pk__in=ids).values_list("code", flat=True))
-    later = (
-        Delisting.objects.filter(decision__revision__gte=revocation.revision_id)
-        .filter(offer__in=offers_touched_by(ListingHost.objects.all(), revocation.fact))
-        .select_related(
-            "decision", "offer__host", "offer__listing__variant__device", "offer__listing__vendor"
-        )
-        .order_by("id")
-    )
-    return [one for one in later if causes & {reason["document"] for reason in one.decision.reasons}]
 
 
 def _downstream(organization_ids: set[int]) -> set[int]:

@@ -18,7 +18,6 @@ from django.db.models import F
 from authorization import clock, decisions, fence, ledger
 from authorization.actors import Actor
 from authorization.decisions import Answer, DecisionUnavailable
-from authorization.models import Revision
 from catalog.models import ListingHost, Stock
 from storefront import carts, payments
 from storefront.carts import SHOP_REASONS, Obstacle
@@ -97,7 +96,9 @@ def _sell_under_fence(
     if sold is not None:
         return sold
     counter = fence.shared()
-    at = _instant_of_sale(counter)
+    # Never before the newest change of authority: a host whose clock is behind would otherwise sell for a while on
+    # an agreement that another host has revoked.
+    _, at = decisions.present(clock.now())
     if intent.state != PaymentIntent.State.AUTHORIZED:
         raise SaleRefused(
             "This checkout took too long or was ended. Nothing was charged; please open it again.",
@@ -123,17 +124,6 @@ def _sell_under_fence(
     # Last: the buyers of this listing on other hosts wait for its stock from here until commit.
     _take_stock(fresh)
     return order
-
-
-def _instant_of_sale(counter: int) -> datetime:
-    """Now, but never before the newest change of authority: the clocks of two hosts differ, revisions do not.
-
-    Without this, a host whose clock is behind would sell for a while on an agreement that another host has
-    revoked.
-    """
-    recorded_at = Revision.objects.filter(n=counter).values_list("recorded_at", flat=True).first()
-    now = clock.now()
-    return now if recorded_at is None else max(now, recorded_at)
 
 
 def _reread(intent: PaymentIntent, lines: Sequence[CartLine]) -> list[CartLine]:

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import Abs, RowNumber
 
-from authorization import decisions, fence, rules
+from authorization import decisions, rules
 from authorization.decisions import Answer
 from authorization.models import AgreementVersion, ApprovalVersion, Assurance, PolicyVersion, Revision
 from authorization.rules import CarrierWord, Question, World
@@ -159,7 +159,7 @@ def judge(
     questions = [decisions.question_for_offer(offer) for offer in offers]
     try:
         # In this order: evidence read before the revision could be older than the stamp it gets.
-        revision = fence.current_revision()
+        revision, at = decisions.present(at)
         world = decisions.load_world([*questions, *pairs.values()], revision=revision)
     except DatabaseError as error:
         # Without evidence nothing is decided: no offer is for sale, and no badge says approved.

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from authorization import clock, holds, outbox, revocations, selectors, sweeps
+from authorization import clock, holds, outbox, revocations, sweeps
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import Delisting, LedgerEntry, OutboxRow, Revision, Revocation, Sweep
 from authorization.revocations import PlaceHold, RevokeAgreement, RevokeApproval
 from catalog.models import ListingHost, OfferState
 from seeds.factories import HostCarrierFactory, make_agreement, make_sellable
+from storefront import withdrawals
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +46,7 @@ def test_a_revoked_agreement_takes_its_offers_down_and_no_others():
     fallen = ListingHost.objects.get(pk=one.offer.pk)
     assert fallen.reason_codes == ["AGREEMENT_REVOKED"]
     delisting = Delisting.objects.get()
-    assert selectors.delistings_by(revocation) == [delisting]
+    assert withdrawals.delistings_of(revocation, at=clock.now()) == [delisting]
     assert delisting.decision.outcome == "deny"
     assert revocation.sweep.finished_at is not None
 
@@ -192,7 +193,7 @@ def test_the_same_sweep_twice_changes_nothing():
     )
     assert before == after
     assert state_of(world.offer) == OfferState.SUSPENDED
-    assert len(selectors.delistings_by(revocation)) == 1
+    assert len(withdrawals.delistings_of(revocation, at=clock.now())) == 1
 
 
 def test_the_reconciler_takes_down_what_the_events_missed():

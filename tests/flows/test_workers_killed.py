@@ -33,6 +33,7 @@ from seeds.factories import (
     make_terms,
 )
 from seeds.sandbox import ports
+from storefront import withdrawals
 
 OFFERS = 40
 DESK = Actor("user", "desk")
@@ -166,7 +167,7 @@ def test_with_every_worker_dead_sales_stop_at_the_commit_and_delisting_completes
     crew.start()
     wait_until("all is delisted", lambda: live() == 0)
     wait_until("the sweep is finished", lambda: Revocation.objects.get().sweep.finished_at is not None)
-    assert len(selectors.delistings_by(revocation)) == OFFERS
+    assert len(withdrawals.delistings_of(revocation, at=clock.now())) == OFFERS
 
 
 @pytest.mark.django_db(transaction=True)
@@ -183,7 +184,7 @@ def test_workers_killed_in_the_middle_leave_nothing_undone_and_nothing_done_twic
     wait_until("the rest is down", lambda: live() == 0)
     wait_until("the sweep is finished", lambda: Revocation.objects.get().sweep.finished_at is not None)
     assert Delisting.objects.count() == OFFERS
-    assert len(selectors.delistings_by(revocation)) == OFFERS
+    assert len(withdrawals.delistings_of(revocation, at=clock.now())) == OFFERS
     assert OutboxRow.objects.filter(event="listing.suspended").count() == OFFERS
     wait_until("the outbox is empty", lambda: not outbox.open_rows(clock.now()).exists())
     assert OutboxRow.objects.filter(event="sweep.finished", handler="").count() == 1

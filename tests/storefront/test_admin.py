@@ -200,7 +200,7 @@ def test_every_list_can_be_searched_and_filtered(boss, busy_shop):
         f"{list_url(apps.get_model('authorization.OutboxRow'))}?work=open",
         f"{list_url(apps.get_model('authorization.OutboxRow'))}?work=failed",
         f"{list_url(apps.get_model('authorization.OutboxRow'))}?work=events",
-        f"{list_url(apps.get_model('authorization.Decision'))}?offer__id__exact={ListingHost.objects.first().pk}",
+        f"{list_url(apps.get_model('authorization.Decision'))}?offer__id__exact={ListingHost.objects.earliest('pk').pk}",
     ):
         assert boss.get(url).status_code == 200, url
 
@@ -721,7 +721,7 @@ def test_the_secret_of_a_key_is_shown_exactly_once(desk, world):
 
     made = desk.post(url, {"vendor": world.vendor.pk, "label": "stock system", "expires_at": expires})
 
-    secret = re.search(r"sk_live_[\w-]{20,}", made.content.decode()).group()
+    (secret,) = set(re.findall(r"sk_live_[\w-]{20,}", made.content.decode()))
     assert "no-store" in made["Cache-Control"]
     key = VendorKey.objects.get()
     assert accounts.find_vendor_key(secret, clock.now()) == key

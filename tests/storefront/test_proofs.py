@@ -95,7 +95,7 @@ def test_nothing_on_sale_is_a_proof_as_well(world):
 
 def test_a_sweep_without_a_revocation_proves_nothing(world):
     outbox.pump()
-    sweep = Sweep.objects.first()
+    sweep = Sweep.objects.earliest("pk")
 
     proofs.issue_proof(
         payload={"sweep_id": sweep.pk, "revocation_id": None}, event_id=uuid4(), at=clock.now()

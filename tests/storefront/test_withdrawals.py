@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from django.core import mail
+from django.core.mail import send_mail
 from django.db import transaction
 
 from authorization import clock, fence, offers, outbox
@@ -251,8 +252,7 @@ def test_one_dead_address_does_not_keep_the_others_from_their_mail(world, monkey
     other = make_sellable(host=world.host)
     for vendor, address in ((world.vendor, "dead@example.com"), (other.vendor, "good@example.com")):
         Organization.objects.filter(pk=vendor.pk).update(contact_email=address)
-    send = messages.send_mail
-    monkeypatch.setattr(messages, "send_mail", lambda *args: refuse_dead(send, *args))
+    monkeypatch.setattr(messages, "send_mail", lambda *args: refuse_dead(send_mail, *args))
 
     place_hold(("host", world.host.pk))
     react()
@@ -261,7 +261,7 @@ def test_one_dead_address_does_not_keep_the_others_from_their_mail(world, monkey
     assert SentMessage.objects.get(recipient=world.vendor.name, kind="delisted").mailed_at is None
 
     # The next attempt reaches the one that is still owed, and only that one.
-    monkeypatch.setattr(messages, "send_mail", send)
+    monkeypatch.setattr(messages, "send_mail", send_mail)
     outbox.pump(at=lambda: clock.now() + timedelta(minutes=1))
     assert [m.to for m in mail.outbox] == [["good@example.com"], ["dead@example.com"]]
 
