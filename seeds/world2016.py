@@ -142,35 +142,23 @@ def _claim_chain(
 ) -> Fact:
     """The letters as the seller claimed them: manufacturer -> distributor -> vendor. Nobody checked."""
     code = maker.slug.upper()
-    first = agreements.record_agreement(
-        code=f"AG-{code}-DISTRIBUTOR",
-        grantor=maker,
-        grantee=distributor,
-        may_sublicense=True,
-        assurance=Assurance.CLAIMED,
-        models=variants,
-        territories=["US"],
-        channels="*",
-        conditions="*",
-        valid_from=at,
-        document=SIMULATED,
-        by=DESK,
-        at=at,
-    )
-    agreements.record_agreement(
-        code=f"AG-{code}-OMNI",
-        grantor=distributor,
-        grantee=vendor,
-        may_sublicense=False,
-        assurance=Assurance.CLAIMED,
-        models=variants,
-        territories=["US"],
-        channels="*",
-        conditions="*",
-        valid_from=at,
-        document=SIMULATED,
-        by=DESK,
-        at=at,
+    first, _ = (
+        agreements.record_agreement(
+            code=f"AG-{code}-{name}",
+            grantor=grantor,
+            grantee=grantee,
+            may_sublicense=grantee is distributor,
+            assurance=Assurance.CLAIMED,
+            models=variants,
+            territories=["US"],
+            channels="*",
+            conditions="*",
+            valid_from=at,
+            document=SIMULATED,
+            by=DESK,
+            at=at,
+        )
+        for name, grantor, grantee in (("DISTRIBUTOR", maker, distributor), ("OMNI", distributor, vendor))
     )
     return first
 

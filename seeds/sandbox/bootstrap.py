@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 # This file is run by its path; the rest of the project is imported from the root.
 sys.path[0] = str(PROJECT)
 
-from seeds.sandbox.commands import DEVELOPMENT, RUNTIME, UnknownCommand, overview, parse  # noqa: E402
+from seeds.sandbox.commands import CONSTRAINTS, DEVELOPMENT, RUNTIME, UnknownCommand, overview, parse  # noqa: E402
 from seeds.sandbox.guardian import dies_with  # noqa: E402
 from seeds.sandbox.processes import interruptible  # noqa: E402
 
@@ -89,7 +89,7 @@ def prepare(requirements: str) -> None:
 
 
 def _files(requirements: str) -> list[str]:
-    return [RUNTIME] if requirements == RUNTIME else [RUNTIME, DEVELOPMENT]
+    return [RUNTIME, CONSTRAINTS] if requirements == RUNTIME else [RUNTIME, CONSTRAINTS, DEVELOPMENT]
 
 
 def _fingerprint(name: str) -> str:

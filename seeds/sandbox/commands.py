@@ -18,6 +18,8 @@ from seeds.sandbox.stack import WEB_PORT, environment_for_manage, say, start_sho
 
 RUNTIME = "requirements.txt"
 DEVELOPMENT = "requirements-dev.txt"
+# Read through both: what they require in turn.
+CONSTRAINTS = "constraints.txt"
 
 
 @dataclass(frozen=True)

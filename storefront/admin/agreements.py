@@ -7,10 +7,8 @@ from django import forms
 from django.contrib import admin
 from django.db.models import CharField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Cast
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
-from unfold.enums import ActionVariant
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelect2MultipleWidget,
@@ -29,10 +27,10 @@ from carriers.versions import FOREVER
 from catalog.models import Channel, Condition, Organization, Variant
 from storefront.admin.desk import (
     ActForm,
-    FactVersionAdmin,
     InstantInput,
     KnownFilter,
     ReadOnlyInline,
+    WithdrawableAdmin,
     act_page,
     next_code,
     subject_or_404,
@@ -163,7 +161,8 @@ class ScopeTermInline(ReadOnlyInline):
 
 
 @admin.register(AgreementVersion)
-class AgreementAdmin(FactVersionAdmin):
+class AgreementAdmin(WithdrawableAdmin):
+    revoke_page = "revoke_agreement"
     list_display = (
         "code",
         "grantor",
@@ -233,22 +232,6 @@ class AgreementAdmin(FactVersionAdmin):
         if action == "verify" and row.assurance == Assurance.VERIFIED:
             return False
         return row.rev_to is None and row.state == AgreementVersion.State.ACTIVE
-
-    @action(
-        description="Revoke",
-        icon="block",
-        permissions=["withdraw"],
-        variant=ActionVariant.DANGER,
-        extra_options={"display_in_dropdown": False},
-    )
-    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        version = subject_or_404(self, request, object_id)
-        return HttpResponseRedirect(reverse("admin:revoke_agreement", args=[version.head_id]))
-
-    @action(description="Suspend: place a hold on it", icon="front_hand", permissions=["withdraw"])
-    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        version = subject_or_404(self, request, object_id)
-        return HttpResponseRedirect(f"{reverse('admin:place_hold')}?facts={version.head.code}")
 
     @action(description="Verify", icon="verified", permissions=["act"])
     def verify(self, request: HttpRequest, object_id: str) -> HttpResponse:

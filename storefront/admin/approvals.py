@@ -5,10 +5,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
-from unfold.enums import ActionVariant
 from unfold.widgets import (
     UnfoldAdminSelect2Widget,
     UnfoldAdminSelectWidget,
@@ -24,9 +22,9 @@ from carriers.versions import FOREVER
 from catalog.models import Variant
 from storefront.admin.desk import (
     ActForm,
-    FactVersionAdmin,
     InstantInput,
     KnownFilter,
+    WithdrawableAdmin,
     act_page,
     next_code,
     subject_or_404,
@@ -104,7 +102,8 @@ class StateForm(ActForm):
 
 
 @admin.register(ApprovalVersion)
-class ApprovalAdmin(FactVersionAdmin):
+class ApprovalAdmin(WithdrawableAdmin):
+    revoke_page = "revoke_approval"
     list_display = ("code", "variant", "host", "show_state", "limits", "valid_from", "ends", "version_no")
     list_filter = (KnownFilter, "state", "host", "variant__device__brand")
     list_select_related = ("head", "host", "variant__device")
@@ -157,22 +156,6 @@ class ApprovalAdmin(FactVersionAdmin):
         if row.rev_to is not None or row.state in (State.REVOKED, State.REJECTED):
             return False
         return action == "change_state" or row.state in (State.APPROVED, State.CONDITIONAL)
-
-    @action(
-        description="Revoke",
-        icon="block",
-        permissions=["withdraw"],
-        variant=ActionVariant.DANGER,
-        extra_options={"display_in_dropdown": False},
-    )
-    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        version = subject_or_404(self, request, object_id)
-        return HttpResponseRedirect(reverse("admin:revoke_approval", args=[version.head_id]))
-
-    @action(description="Suspend: place a hold on it", icon="front_hand", permissions=["withdraw"])
-    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        version = subject_or_404(self, request, object_id)
-        return HttpResponseRedirect(f"{reverse('admin:place_hold')}?facts={version.head.code}")
 
     @action(description="Change the state", icon="edit", permissions=["act"])
     def change_state(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -18,7 +18,8 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import DATETIME_CLASSES
 
@@ -151,6 +152,29 @@ class FactVersionAdmin(ReadOnlyAdmin):
     def ends(self, version: Any) -> str:
         """An end, or that there is none."""
         return "no end" if version.valid_until >= FOREVER else f"{version.valid_until:%Y-%m-%d %H:%M:%S}"
+
+
+class WithdrawableAdmin(FactVersionAdmin):
+    """A fact whose authority can be taken away: for good (revoke), or until a hold on it is released (suspend)."""
+
+    # The name of the page that previews and confirms the revocation.
+    revoke_page = ""
+
+    @action(
+        description="Revoke",
+        icon="block",
+        permissions=["withdraw"],
+        variant=ActionVariant.DANGER,
+        extra_options={"display_in_dropdown": False},
+    )
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(reverse(f"admin:{self.revoke_page}", args=[version.head_id]))
+
+    @action(description="Suspend: place a hold on it", icon="front_hand", permissions=["withdraw"])
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(f"{reverse('admin:place_hold')}?facts={version.head.code}")
 
 
 # --- forms that call one function ---------------------------------------------------------------------------
