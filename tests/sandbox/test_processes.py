@@ -41,20 +41,21 @@ from seeds.sandbox.processes import Service, Supervisor, interruptible
 interruptible()
 folder = Path(sys.argv[1])
 folder.mkdir()
-with Supervisor() as supervisor:
-    supervisor.remove_at_end(folder)
-    for name, script in json.loads(sys.argv[2]).items():
-        marks = ["up", "escaped"] if "setsid" in script else ["up"]
-        supervisor.start(Service(
-            name, [sys.executable, "-c", script], dict(os.environ), log=folder / f"{name}.log",
-            ready=lambda log, marks=marks: all(mark in log for mark in marks),
-        ))
-    services = [pid for name in json.loads(sys.argv[2]) for pid in supervisor.pids(name)]
-    print(json.dumps({"guardian": supervisor.guardian_pid, "services": services}), flush=True)
-    try:
+try:
+    with Supervisor() as supervisor:
+        supervisor.remove_at_end(folder)
+        for name, script in json.loads(sys.argv[2]).items():
+            marks = ["up", "escaped"] if "setsid" in script else ["up"]
+            supervisor.start(Service(
+                name, [sys.executable, "-c", script], dict(os.environ), log=folder / f"{name}.log",
+                ready=lambda log, marks=marks: all(mark in log for mark in marks),
+            ))
+        services = [pid for name in json.loads(sys.argv[2]) for pid in supervisor.pids(name)]
+        print(json.dumps({"guardian": supervisor.guardian_pid, "services": services}), flush=True)
         supervisor.wait()
-    except KeyboardInterrupt:
-        sys.exit(130)
+except KeyboardInterrupt:
+    # Around it all: the interruption may come as soon as the line above is read.
+    sys.exit(130)
 """
 
 
