@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
-from authorization import fence, ledger
+from authorization import fence, ledger, outbox
 from authorization.actors import Actor
 from catalog.models import Stock
 from storefront import carts, payments, sales
@@ -45,6 +45,15 @@ MOVES: dict[str, dict[str, str]] = {
     Order.State.HELD: {Order.State.PLACED: "release", Order.State.REFUNDED: "refund"},
     Order.State.SHIPPED: {},
     Order.State.REFUNDED: {},
+}
+
+
+# What is announced when an order has become so.
+EVENTS: dict[str, str] = {
+    Order.State.PLACED: "order.released",
+    Order.State.HELD: "order.held",
+    Order.State.SHIPPED: "order.shipped",
+    Order.State.REFUNDED: "order.refunded",
 }
 
 
@@ -238,4 +247,6 @@ def _move(
         order.held_reason = held_reason
     order.save(update_fields=["state", "held_reason"])
     ledger.record(act=f"order.{act}", subject_kind="order", subject_id=order.pk, by=by, at=at, reason=reason)
+    event = EVENTS[to_state]
+    outbox.announce(event=event, payload={"event": event, "order_id": order.pk}, at=at)
     return order

@@ -306,6 +306,10 @@ OUTBOX_HANDLERS: dict[str, list[str]] = {
         "storefront.notices.draft_notice",
     ],
     "sweep.finished": ["storefront.withdrawals.tell_vendors", "storefront.proofs.issue_proof"],
+    "order.held": ["storefront.buyers.tell_buyer"],
+    "order.released": ["storefront.buyers.tell_buyer"],
+    "order.refunded": ["storefront.buyers.tell_buyer"],
+    "order.shipped": ["storefront.buyers.tell_buyer"],
     "payment.capture_due": ["storefront.payments.capture_payment"],
     "payment.void_due": ["storefront.payments.void_payment"],
 }
