@@ -1,0 +1,148 @@
+"""A worker that thought before the world moved cannot write what is no longer true (I11)."""
+
+import pytest
+
+from authorization import clock, decisions, fence, holds, offers, outbox, revocations, sweeps
+from authorization.actors import Actor
+from authorization.models import Delisting, Fact, OutboxRow, Revision
+from authorization.revocations import PlaceHold, RevokeAgreement
+from catalog.models import ListingHost, OfferState
+from seeds.factories import make_agreement, make_sellable
+
+pytestmark = pytest.mark.django_db
+
+DESK = Actor("user", "desk")
+
+
+def state_of(offer):
+    return ListingHost.objects.get(pk=offer.pk).state
+
+
+def execute(change):
+    at = clock.now()
+    digest = revocations.preview(change, at=at).digest
+    return revocations.execute(
+        change, digest=digest, requested_by="the shop", word_received_at=at, note="test", by=DESK, at=at
+    )
+
+
+def place_hold(world, code="H-1"):
+    execute(PlaceHold(code, "the shop", "SHOP_REVIEW", "", (("variant", str(world.variant.pk)),)))
+    return Fact.objects.get(code=code)
+
+
+def after_the_first(monkeypatch, module, name, act):
+    """Let `act` happen right after the first call of a function returns."""
+    original = getattr(module, name)
+
+    def interrupted(*args, **kwargs):
+        found = original(*args, **kwargs)
+        monkeypatch.setattr(module, name, original)
+        act()
+        return found
+
+    monkeypatch.setattr(module, name, interrupted)
+
+
+def test_a_hold_released_while_the_worker_thought_delists_nothing(monkeypatch):
+    world = make_sellable()
+    outbox.pump()
+    hold = place_hold(world)
+    after_the_first(
+        monkeypatch,
+        decisions,
+        "decide_offers",
+        lambda: holds.release_hold(fact=hold, by=DESK, at=clock.now(), reason="mistake"),
+    )
+    outbox.pump()
+    assert state_of(world.offer) == OfferState.LIVE
+    assert not Delisting.objects.exists()
+
+
+def test_a_hold_placed_while_the_worker_thought_reinstates_nothing(monkeypatch):
+    world = make_sellable()
+    hold = place_hold(world)
+    outbox.pump()
+    assert state_of(world.offer) == OfferState.SUSPENDED
+    holds.release_hold(fact=hold, by=DESK, at=clock.now(), reason="settled")
+    after_the_first(monkeypatch, decisions, "decide_offers", lambda: place_hold(world, "H-2"))
+    outbox.pump()
+    assert state_of(world.offer) == OfferState.SUSPENDED
+    assert not OutboxRow.objects.filter(event="listing.reinstated").exists()
+
+
+def noting_the_fence(held, function):
+    """The function, which notes at each call whether the fence is held."""
+
+    def noting(*args, **kwargs):
+        held.append(fence.is_held())
+        return function(*args, **kwargs)
+
+    return noting
+
+
+def test_a_chunk_writes_under_the_fence(monkeypatch):
+    world = make_sellable()
+    outbox.pump()
+    place_hold(world)
+    held = []
+    apply = sweeps._apply
+    monkeypatch.setattr(
+        sweeps, "_apply", lambda *args, **kwargs: (held.append(fence.is_held()), apply(*args, **kwargs))[1]
+    )
+    outbox.pump()
+    assert held == [True]
+
+
+def test_saving_and_publishing_decide_under_the_fence(monkeypatch):
+    world = make_sellable()
+    held = []
+    monkeypatch.setattr(decisions, "decide_offers", noting_the_fence(held, decisions.decide_offers))
+    offers.publish_listing(listing=world.listing, by=DESK, at=clock.now())
+    assert held
+    assert all(held)
+
+
+def test_a_change_that_slips_in_between_preview_and_fence_is_noticed(monkeypatch):
+    """It gives the offer another chain, so that what was confirmed is no longer what would happen."""
+    world = make_sellable()
+    change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")
+    at = clock.now()
+    digest = revocations.preview(change, at=at).digest
+    after_the_first(
+        monkeypatch,
+        revocations,
+        "preview",
+        lambda: make_agreement(
+            grantor=world.variant.device.manufacturer,
+            grantee=world.vendor,
+            models=[world.variant],
+            at=clock.now(),
+            code="AG-LATE",
+        ),
+    )
+    with pytest.raises(revocations.WorldMoved) as moved:
+        revocations.execute(
+            change,
+            digest=digest,
+            requested_by="maker",
+            word_received_at=at,
+            note="n",
+            by=DESK,
+            at=clock.now(),
+        )
+    assert not moved.value.preview.falls
+    assert len(moved.value.preview.survives) == 1
+    assert Revision.objects.order_by("-n")[0].reason == "agreement AG-LATE recorded", "nothing was revoked"
+
+
+def test_a_change_that_slips_in_and_matters_not_lets_the_confirmation_through(monkeypatch):
+    world = make_sellable()
+    change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")
+    at = clock.now()
+    digest = revocations.preview(change, at=at).digest
+    after_the_first(monkeypatch, revocations, "preview", make_sellable)
+    revocation = revocations.execute(
+        change, digest=digest, requested_by="maker", word_received_at=at, note="n", by=DESK, at=clock.now()
+    )
+    assert revocation.preview_falls == 1
