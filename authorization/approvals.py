@@ -15,6 +15,7 @@ from carriers.versions import FOREVER
 from catalog.models import Variant
 
 State = ApprovalVersion.State
+IN_FORCE = (State.APPROVED, State.CONDITIONAL)
 
 
 def record_approval(
@@ -62,6 +63,12 @@ def change_approval_state(
             raise InvalidFact(
                 "fact", f"{fact.code} is {version.state}, which is final; record a new approval."
             )
+        if version.state in IN_FORCE and state not in IN_FORCE:
+            raise InvalidFact(
+                "state",
+                f"{fact.code} is in force. To take it away revoke it, or place a hold on it: both show first what "
+                "falls, and hold the orders that rest on it.",
+            )
         fields = record_of(version) | {"state": state, "limits": limits}
         facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
         _publish("approval.changed", fact, revision, by, at, reason, fields)
@@ -73,7 +80,7 @@ def revoke_under_fence(
 ) -> None:
     """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
     version = current(fact)
-    if version.state not in (State.APPROVED, State.CONDITIONAL):
+    if version.state not in IN_FORCE:
         raise InvalidFact(
             "fact", f"{fact.code} is {version.state}; only an approval in force can be revoked."
         )

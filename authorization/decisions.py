@@ -27,7 +27,7 @@ from authorization.models import (
 )
 from authorization.rules import Evidence, Finding, Question, Reason, World
 from carriers.models import HostCarrier, HostingVersion
-from catalog.listings import Clearance
+from catalog.listings import TERMS, Clearance, content_hash
 from catalog.models import ListingHost, Organization, Variant
 
 # No answer is promised for longer than this, whatever its evidence says.
@@ -78,7 +78,7 @@ def decide_many(questions: Sequence[Question], *, at: datetime, known_at: int | 
     """Answers in the order of the questions. Raises DecisionUnavailable when the evidence cannot be read."""
     try:
         revision = fence.current_revision() if known_at is None else known_at
-        world = load_world(questions, revision=revision)
+        world = load_world(questions, revision=revision, at=at)
     except DatabaseError as error:
         raise DecisionUnavailable("The evidence could not be read.") from error
     return answer_from(questions, world, at=at, revision=revision)
@@ -175,14 +175,15 @@ def record_decisions(pairs: Iterable[tuple[Answer, ListingHost]]) -> list[Decisi
     return decisions
 
 
-def clearance(decision: Decision, *, content_hash: str) -> Clearance:
-    """Leave to be live. Only a decision that allows gives it."""
+def clearance(decision: Decision) -> Clearance:
+    """Leave to be live. Only a decision that allows gives it, and only for the terms that were decided."""
     if decision.outcome != Decision.Outcome.ALLOW:
         raise ValueError("Only a decision that allows clears an offer.")
+    decided = {name: decision.question[name] for name in TERMS}
     return Clearance(
         decision_id=decision.pk,
         revision=decision.revision,
-        content_hash=content_hash,
+        content_hash=content_hash(**decided),
         expires_at=decision.expires_at,
     )
 
@@ -194,15 +195,15 @@ def _question_json(question: Question) -> dict[str, Any]:
 # --- the evidence -----------------------------------------------------------------------------------------------
 
 
-def load_world(questions: Sequence[Question], *, revision: int) -> World:
-    """Everything known at this revision that may bear on these questions."""
+def load_world(questions: Sequence[Question], *, revision: int, at: datetime) -> World:
+    """Everything known at this revision that may bear on these questions, at this instant or later."""
     if not questions:
         return World()
     return World(
         policies=_policies(revision),
         agreements=_agreements({question.vendor_id for question in questions}, revision),
         approvals=_approvals(questions, revision),
-        holds=_holds(revision),
+        holds=_holds(revision, at),
         hostings=_hostings({question.host_id for question in questions}, revision),
     )
 
@@ -284,8 +285,15 @@ def _approvals(questions: Sequence[Question], revision: int) -> tuple[rules.Appr
     )
 
 
-def _holds(revision: int) -> tuple[rules.Hold, ...]:
-    versions = HoldVersion.objects.known_at(revision).select_related("head").prefetch_related("targets")
+def _holds(revision: int, at: datetime) -> tuple[rules.Hold, ...]:
+    # Only those that have not ended: a shop keeps every hold it ever placed.
+    not_ended = Q(released_at__isnull=True) | Q(released_at__gt=at)
+    versions = (
+        HoldVersion.objects.known_at(revision)
+        .filter(not_ended, valid_until__gt=at)
+        .select_related("head")
+        .prefetch_related("targets")
+    )
     return tuple(
         rules.Hold(
             fact_id=version.head_id,

@@ -2,38 +2,67 @@
 
 They are facts too: a change of a band or of a hosting is written under the exclusive fence and re-decides what rests
 on it. One recording is one transaction and at most one revision, however many records it brings; what is the same
-as before writes nothing.
+as before writes nothing. Rows of the catalog that an import brings along are written in the same transaction, and
+those of them that decisions read (whose device a variant is, who makes it) open a revision as well.
+
+What is asked for is compared with what is stored before the fence: nobody waits for the comparing, only for the
+writing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Model
 
 from authorization import facts, fence
 from authorization.actors import Actor
 from authorization.models import Revision
 from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
-from carriers.versions import FOREVER
+from carriers.versions import FOREVER, FactVersion
 from catalog.models import Variant, VariantBand, VariantIms, VariantVersion
+
+# So many rows go into one statement: what is prepared between two of them must stay far below the fence's timeout.
+_BATCH = 500
 
 
 @contextmanager
 def recording(*, by: Actor, at: datetime, reason: str) -> Iterator["Recorder"]:
-    """One import or correction, all or nothing."""
-    with transaction.atomic():
-        recorder = Recorder(by=by, at=at, reason=reason)
-        yield recorder
-        recorder.finish()
+    """One import or correction, all or nothing. What differs is written when the block ends."""
+    recorder = Recorder(by=by, at=at, reason=reason)
+    yield recorder
+    recorder.finish()
+
+
+@dataclass
+class _Asked:
+    """A record that differs from what is stored, and what to write for it."""
+
+    model: type[FactVersion]
+    # Not saved yet where the record is new.
+    head: Any
+    record: Mapping[str, Any]
+    children: Sequence[Any]
+    # The version that it was compared with.
+    seen: int | None
+    is_same: Callable[[Any], bool]
 
 
 class Recorder:
+    """Collects without writing. The acts return whether what is asked for differs from what is stored."""
+
     def __init__(self, *, by: Actor, at: datetime, reason: str) -> None:
         self._by, self._at, self._reason = by, at, reason
-        self._revision: Revision | None = None
-        self._boundaries: set[datetime] = set()
+        self._asked: dict[Hashable, _Asked] = {}
+        self._created: dict[type[Model], list[Any]] = {}
+        self._changed: dict[int, tuple[Any, set[str]]] = {}
+        self._moved: dict[str, None] = {}
+        self._hosts: dict[str, HostCarrier] = {}
+        # New versions of facts; 0 until the recording has ended.
         self.written = 0
 
     def network(
@@ -47,21 +76,19 @@ class Recorder:
         valid_until: datetime = FOREVER,
     ) -> bool:
         """`fields`: admission, ims_policy, cs_voice, source, confidence. `bands`: rows of NetworkBand in order."""
-        head, _ = Network.objects.get_or_create(host=host, era=era)
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
         rows = [{"position": place, **band} for place, band in enumerate(bands)]
-        current = NetworkVersion.objects.filter(head=head, rev_to__isnull=True).first()
-        if (
-            current is not None
-            and _same(current, record)
-            and _same_rows(current.bands.order_by("position"), rows)
-        ):
-            return False
-        version = facts.write_version(
-            NetworkVersion, head=head, revision=self._open_revision(record), fields=record
+        stored = None if host._state.adding else Network.objects.filter(host=host, era=era).first()
+        return self._ask(
+            NetworkVersion,
+            (host.code, era),
+            stored or Network(host=host, era=era),
+            record,
+            is_same=lambda current: (
+                _same(current, record) and _same_rows(current.bands.order_by("position"), rows)
+            ),
+            children=lambda: [NetworkBand(**row) for row in rows],
         )
-        NetworkBand.objects.bulk_create([NetworkBand(version=version, **row) for row in rows])
-        return True
 
     def variant_radio(
         self,
@@ -75,25 +102,23 @@ class Recorder:
     ) -> bool:
         """`fields`: *_confidence, ims_source. `bands`: rows of VariantBand. `ims`: host code -> status."""
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
-        bands = sorted(bands, key=lambda band: (band["rat"], band["band"]))
-        current = VariantVersion.objects.filter(head=variant, rev_to__isnull=True).first()
-        if (
-            current is not None
-            and _same(current, record)
-            and _same_rows(current.bands.order_by("rat", "band"), bands)
-        ):
-            known = dict(current.ims.values_list("host__code", "status"))
-            if known == dict(ims):
-                return False
-        hosts = {host.code: host for host in HostCarrier.objects.filter(code__in=ims)}
-        version = facts.write_version(
-            VariantVersion, head=variant, revision=self._open_revision(record), fields=record
+        rows = sorted(bands, key=lambda band: (band["rat"], band["band"]))
+        statuses = dict(ims)
+        return self._ask(
+            VariantVersion,
+            variant.slug,
+            variant,
+            record,
+            is_same=lambda current: (
+                _same(current, record)
+                and _same_rows(current.bands.order_by("rat", "band"), rows)
+                and dict(current.ims.values_list("host__code", "status")) == statuses
+            ),
+            children=lambda: [
+                *(VariantBand(**row) for row in rows),
+                *(VariantIms(host=self._host(code), status=status) for code, status in statuses.items()),
+            ],
         )
-        VariantBand.objects.bulk_create([VariantBand(version=version, **band) for band in bands])
-        VariantIms.objects.bulk_create(
-            [VariantIms(version=version, host=hosts[code], status=status) for code, status in ims.items()]
-        )
-        return True
 
     def hosting(
         self,
@@ -106,36 +131,175 @@ class Recorder:
         valid_until: datetime = FOREVER,
     ) -> bool:
         """`fields`: plmn, apn, source, confidence, date_source, date_confidence, note."""
-        head, _ = Hosting.objects.get_or_create(mvno=mvno, host=host, product_name=product_name)
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
-        current = HostingVersion.objects.filter(head=head, rev_to__isnull=True).first()
-        if current is not None and _same(current, record):
-            return False
-        facts.write_version(HostingVersion, head=head, revision=self._open_revision(record), fields=record)
-        return True
+        stored = None
+        if not host._state.adding:
+            stored = Hosting.objects.filter(mvno=mvno, host=host, product_name=product_name).first()
+        return self._ask(
+            HostingVersion,
+            (mvno, host.code, product_name),
+            stored or Hosting(mvno=mvno, host=host, product_name=product_name),
+            record,
+            is_same=lambda current: _same(current, record),
+            children=list,
+        )
+
+    def create(self, row: Model) -> None:
+        """A new row of a plain table. The rows that it points to are stored, or handed over before it."""
+        self._created.setdefault(type(row), []).append(row)
+        if isinstance(row, HostCarrier):
+            self._hosts[row.code] = row
+
+    def change(self, row: Model, names: Iterable[str], *, is_ground: bool = False) -> None:
+        """A stored plain row whose named fields were set. `is_ground`: decisions read one of them."""
+        self._changed.setdefault(id(row), (row, set()))[1].update(names)
+        if is_ground:
+            self._moved[f"{row._meta.verbose_name} {row.pk}"] = None
 
     def finish(self) -> None:
-        if self._revision is None:
+        """Write all that differs, in one transaction; under the fence if a decision may read any of it."""
+        if not (self._asked or self._created or self._changed):
+            return
+        with transaction.atomic():
+            revision = None
+            if self._asked or self._moved:
+                revision = fence.exclusive(by=self._by, reason=self._reason, at=self._at)
+            self._write_rows()
+            if revision is not None:
+                self._write_facts(revision)
+
+    def _ask(
+        self,
+        model: type[FactVersion],
+        name: Hashable,
+        head: Model,
+        record: Mapping[str, Any],
+        *,
+        is_same: Callable[[Any], bool],
+        children: Callable[[], Sequence[Model]],
+    ) -> bool:
+        current = None
+        if not head._state.adding:
+            current = _versions(model).filter(head=head, rev_to__isnull=True).first()
+        if current is not None and is_same(current):
+            # Whatever was asked for this record before: the last word counts.
+            self._asked.pop((model, name), None)
+            return False
+        seen = current.pk if current is not None else None
+        self._asked[model, name] = _Asked(model, head, record, children(), seen, is_same)
+        return True
+
+    def _host(self, code: str) -> HostCarrier:
+        if code not in self._hosts:
+            self._hosts[code] = HostCarrier.objects.get(code=code)
+        return self._hosts[code]
+
+    def _write_rows(self) -> None:
+        for model, rows in self._created.items():
+            _insert(model, rows)
+        alike: dict[tuple[type[Model], tuple[str, ...]], list[Any]] = {}
+        for row, names in self._changed.values():
+            alike.setdefault((type(row), tuple(sorted(names))), []).append(row)
+        for (model, fields), rows in alike.items():
+            for part in batched(rows, _BATCH):
+                model._default_manager.bulk_update(part, fields)
+
+    def _write_facts(self, revision: Revision) -> None:
+        boundaries: set[datetime] = set()
+        by_model: dict[type[FactVersion], list[_Asked]] = {}
+        for asked in self._asked.values():
+            by_model.setdefault(asked.model, []).append(asked)
+        for model, wanted in by_model.items():
+            _save_heads([asked.head for asked in wanted if asked.head.pk is None])
+            for part in batched(wanted, _BATCH):
+                for asked in _write_versions(model, part, revision):
+                    boundaries |= {asked.record["valid_from"], asked.record["valid_until"]}
+                    self.written += 1
+        if not (self.written or self._created or self._changed):
+            # Another import has brought all of it since it was compared: no revision for nothing.
+            transaction.set_rollback(True)
             return
         facts.publish_change(
             act="groundwork.recorded",
             subject_kind="groundwork",
-            subject_id=self._revision.n,
-            revision=self._revision,
+            subject_id=revision.n,
+            revision=revision,
             by=self._by,
             at=self._at,
             reason=self._reason,
-            evidence={"records": self.written},
-            boundaries=tuple(sorted(self._boundaries)),
+            evidence={"records": self.written} | ({"moved": list(self._moved)} if self._moved else {}),
+            boundaries=tuple(sorted(boundaries)),
         )
 
-    def _open_revision(self, record: Mapping[str, Any]) -> Revision:
-        # Taken at the first difference, so that an import that changes nothing keeps nobody waiting.
-        self.written += 1
-        self._boundaries |= {record["valid_from"], record["valid_until"]}
-        if self._revision is None:
-            self._revision = fence.exclusive(by=self._by, reason=self._reason, at=self._at)
-        return self._revision
+
+def _save_heads(heads: Sequence[Any]) -> None:
+    """Give each new network or hosting its row: one stored since the comparison, or a new one."""
+    for model in (Network, Hosting):
+        new: list[Any] = [head for head in heads if isinstance(head, model)]
+        if not new:
+            continue
+        stored = model._default_manager.filter(host__in={head.host.pk for head in new})
+        known = {_identity(head): head.pk for head in stored}
+        for head in new:
+            head.pk = known.get(_identity(head))
+            head._state.adding = head.pk is None
+        _insert(model, [head for head in new if head.pk is None])
+
+
+def _identity(head: Network | Hosting) -> tuple[Any, ...]:
+    if isinstance(head, Network):
+        return head.host.pk, head.era
+    return head.mvno, head.host.pk, head.product_name
+
+
+def _write_versions(
+    model: type[FactVersion], wanted: Sequence[_Asked], revision: Revision
+) -> Sequence[_Asked]:
+    """As `facts.write_version`, for many records at once. Returns those that still differed."""
+    current = {
+        version.head_id: version
+        for version in _versions(model).filter(
+            head__in=[asked.head.pk for asked in wanted], rev_to__isnull=True
+        )
+    }
+    still = [asked for asked in wanted if _still_differs(asked, current.get(asked.head.pk))]
+    outdated = [current[asked.head.pk] for asked in still if asked.head.pk in current]
+    if outdated:
+        _versions(model).filter(pk__in=[version.pk for version in outdated]).update(rev_to=revision.n)
+    numbers = {version.head_id: version.version_no for version in outdated}
+    versions = [
+        _versions(model).model(
+            head=asked.head,
+            version_no=numbers.get(asked.head.pk, 0) + 1,
+            rev_from=revision.n,
+            **asked.record,
+        )
+        for asked in still
+    ]
+    _insert(model, versions)
+    children: dict[type[Model], list[Any]] = {}
+    for asked, version in zip(still, versions, strict=True):
+        for child in asked.children:
+            child.version = version
+            children.setdefault(type(child), []).append(child)
+    for kind, rows in children.items():
+        _insert(kind, rows)
+    return still
+
+
+def _still_differs(asked: _Asked, current: Any) -> bool:
+    # The version that was compared before the fence needs no second look.
+    return current is None or current.pk == asked.seen or not asked.is_same(current)
+
+
+def _insert(model: type[Model], rows: Sequence[Any]) -> None:
+    for part in batched(rows, _BATCH):
+        model._default_manager.bulk_create(part)
+
+
+def _versions(model: type[FactVersion]) -> Any:
+    # Each subclass declares its own `head`, which the abstract class does not know of.
+    return model._default_manager
 
 
 def _same(version: Any, record: Mapping[str, Any]) -> bool:

@@ -34,7 +34,7 @@ def check_targets(targets: Iterable[Target]) -> tuple[Target, ...]:
         raise InvalidFact("targets", "A hold without targets stops nothing; name at least one.")
     for dimension, value in unique:
         if dimension == "territory":
-            if not (len(value) == 2 and value.isalpha() and value.isupper()):
+            if not (len(value) == 2 and value.isascii() and value.isalpha() and value.isupper()):
                 raise InvalidFact("targets", f"{value!r} is no ISO 3166-1 code; write two capitals, e.g. US.")
             continue
         rows = _ROWS.get(dimension)
@@ -42,7 +42,9 @@ def check_targets(targets: Iterable[Target]) -> tuple[Target, ...]:
             raise InvalidFact(
                 "targets", f"{dimension!r} is not known; take {', '.join(HoldTarget.Dimension.values)}."
             )
-        if not value.isdecimal() or not rows.all().filter(pk=int(value)).exists():
+        # In the one spelling that it is compared in: "03" would match nothing.
+        is_id = value.isascii() and value.isdecimal() and value == str(int(value))
+        if not is_id or not rows.all().filter(pk=int(value)).exists():
             raise InvalidFact("targets", f"There is no {dimension} {value!r}; choose one that exists.")
     return unique
 

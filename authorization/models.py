@@ -338,8 +338,11 @@ class OutboxRow(models.Model):
             models.Index(
                 fields=["due_at", "id"],
                 name="auth_outbox_open",
-                condition=Q(done_at__isnull=True, failed_at__isnull=True),
-            )
+                condition=Q(done_at__isnull=True, failed_at__isnull=True) & ~Q(handler=""),
+            ),
+            models.Index(
+                fields=["id"], name="auth_outbox_unplaced", condition=Q(handler="", position__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -112,11 +112,17 @@ def try_saving(
     return listing, found, answers
 
 
-def publish_listing(*, listing: Listing, by: Actor, at: datetime) -> list[PublishOutcome]:
-    """Ask leave to sell on each host. What is allowed goes live; what is not is BLOCKED, with its reasons."""
+def publish_listing(
+    *, listing: Listing, by: Actor, at: datetime, precondition: Callable[[], None] = always
+) -> list[PublishOutcome]:
+    """Ask leave to sell on each host. What is allowed goes live; what is not is BLOCKED, with its reasons.
+
+    `precondition` is called under the locks, before anything is decided; it raises to refuse.
+    """
     with transaction.atomic():
         fence.shared()
         offers = _locked_offers(listing)
+        precondition()
         if all(offer.state == OfferState.REMOVED for offer in offers):
             raise ListingRemoved(listing.sku)
         open_offers = [offer for offer in offers if offer.state != OfferState.REMOVED]
@@ -205,7 +211,7 @@ def _publish_offer(
     offer: ListingHost, answer: Answer, decision: Decision, by: Actor, at: datetime
 ) -> PublishOutcome:
     if answer.is_allowed:
-        leave = decisions.clearance(decision, content_hash=offer.content_hash)
+        leave = decisions.clearance(decision)
         if offer.state == OfferState.LIVE:
             listings.renew_clearance(offer=offer, clearance=leave)
             return PublishOutcome(offer, answer, True, decision)
@@ -337,7 +343,11 @@ def _move(offer: ListingHost, to_state: str, at: datetime) -> None:
 
 
 def _locked_offers(listing: Listing) -> list[ListingHost]:
-    return list(_offers_of(listing).select_for_update(of=("self",), no_key=True).order_by("id"))
+    # Locked first and read after, in a statement of its own: a row that was waited for is read in its new state, the
+    # rows joined to it would not be.
+    bare = ListingHost.objects.filter(listing=listing).order_by("id")
+    list(bare.select_for_update(no_key=True).values_list("pk"))
+    return list(_offers_of(listing).order_by("id"))
 
 
 def _offers_of(listing: Listing) -> QuerySet[ListingHost]:

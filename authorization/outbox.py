@@ -25,6 +25,8 @@ logger = structlog.get_logger(__name__)
 
 # Rows claimed at once. Few, because a worker that dies keeps its claims until their lease ends.
 BATCH = 5
+# For so long one bell keeps a worker at it; with one handler more it stays below the task's time limit.
+PUMP_S = 15
 # Seconds until the next attempt; after the last one the row is dead and alarms.
 BACKOFF_S = (1, 5, 30, 120, 600, 3600, 21_600)
 
@@ -100,11 +102,11 @@ def ring() -> None:
         logger.warning("outbox.bell_failed", error=str(error))
 
 
-def pump(*, at: Callable[[], datetime] = clock.now, batches: int = 200) -> int:
-    """Do what is due, until nothing is or the budget of batches is spent. Returns how many rows were done."""
-    done = 0
+def pump(*, at: Callable[[], datetime] = clock.now) -> int:
+    """Do what is due, until nothing is or PUMP_S is spent. Returns how many rows were done."""
+    done, until = 0, time.monotonic() + PUMP_S
     stamp_positions()
-    for _ in range(batches):
+    while time.monotonic() < until:
         rows = _claim(at())
         if not rows:
             break
@@ -112,7 +114,12 @@ def pump(*, at: Callable[[], datetime] = clock.now, batches: int = 200) -> int:
             # More is waiting: another worker may help.
             ring()
         for row in rows:
-            done += _work(row, at())
+            if row.claimed_until is None:
+                done += _work(row, at())
+            else:
+                # It was claimed before and not done: its worker was killed, perhaps by this very row. That counts as
+                # an attempt, or such a row would be taken up for ever.
+                _retry_later(row, at(), RuntimeError("The worker that had claimed it died."))
     return done
 
 
@@ -122,25 +129,23 @@ def stamp_positions() -> None:
     Sequence numbers are not commit order; a position is given only to rows that are committed, so a reader who
     remembers the last one misses nothing.
     """
+    unplaced = OutboxRow.objects.filter(handler="", position__isnull=True)
+    if not unplaced.exists():
+        return
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [fence.LOCK_KEY + 1])
                 if not cursor.fetchone()[0]:
                     return
-        waiting = list(
-            OutboxRow.objects.filter(handler="", position__isnull=True)
-            .order_by("id")
-            .values_list("id", flat=True)[:1000]
-        )
-        if not waiting:
-            return
+        waiting = list(unplaced.order_by("id").values_list("id", flat=True)[:1000])
         last = OutboxRow.objects.aggregate(last=Max("position"))["last"] or 0
         rows = [OutboxRow(id=row_id, position=last + place) for place, row_id in enumerate(waiting, start=1)]
         OutboxRow.objects.bulk_update(rows, ["position"], batch_size=250)
 
 
 def _claim(at: datetime) -> list[OutboxRow]:
+    """A few free rows, now claimed; as they were before: with `claimed_until` where a lease has run out."""
     now = _machine_now()
     is_open = Q(done_at__isnull=True, failed_at__isnull=True, due_at__lte=at) & ~Q(handler="")
     is_free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
@@ -149,13 +154,18 @@ def _claim(at: datetime) -> list[OutboxRow]:
         if connection.vendor == "postgresql":
             free = free.select_for_update(skip_locked=True)
         rows = list(free[:BATCH])
-        OutboxRow.objects.filter(pk__in=[row.pk for row in rows]).update(
-            claimed_until=now + timedelta(seconds=settings.OUTBOX_LEASE_S)
-        )
+        OutboxRow.objects.filter(pk__in=[row.pk for row in rows]).update(claimed_until=_lease(now))
     return rows
 
 
 def _work(row: OutboxRow, at: datetime) -> int:
+    # The lease is for one handler: it begins anew with each row. Whoever finds it run out has lost the row.
+    now = _machine_now()
+    mine = OutboxRow.objects.filter(
+        pk=row.pk, claimed_until__gte=now, done_at__isnull=True, failed_at__isnull=True
+    )
+    if not mine.update(claimed_until=_lease(now)):
+        return 0
     with structlog.contextvars.bound_contextvars(
         outbox_row=row.pk, event_name=row.event, handler=row.handler
     ):
@@ -166,8 +176,12 @@ def _work(row: OutboxRow, at: datetime) -> int:
             logger.exception("outbox.attempt_failed", attempt=row.attempt)
             _retry_later(row, at, error)
             return 0
-    OutboxRow.objects.filter(pk=row.pk).update(done_at=at, claimed_until=None)
+    OutboxRow.objects.filter(pk=row.pk, failed_at__isnull=True).update(done_at=at, claimed_until=None)
     return 1
+
+
+def _lease(now: datetime) -> datetime:
+    return now + timedelta(seconds=settings.OUTBOX_LEASE_S)
 
 
 def _machine_now() -> datetime:

@@ -109,7 +109,7 @@ def preview(change: Change, *, at: datetime) -> Preview:
     survives: list[OfferImpact] = []
     for offers in _pages(_candidates(change)):
         questions = [decisions.question_for_offer(offer) for offer in offers]
-        world = decisions.load_world(questions, revision=revision)
+        world = decisions.load_world(questions, revision=revision, at=at)
         before = decisions.answer_from(questions, world, at=at, revision=revision)
         after = decisions.answer_from(questions, _changed(world, change, at), at=at, revision=revision)
         for offer, now, then in zip(offers, before, after, strict=True):

@@ -418,11 +418,13 @@ def _covers(dimension: str, covered: frozenset[str], value: str) -> str:
 class CarrierWord:
     """What a host carrier itself says of a variant, whatever the policy demands and whoever sells it.
 
-    `approval` is the nearest record, None if there is none; with reasons, it is not in force.
+    `approval` is the nearest record, None if there is none; with reasons, it is not in force. `hold_reasons` are
+    the reason codes of the holds that name the host: why they were placed.
     """
 
     approval: Approval | None
     reasons: tuple[Reason, ...]
+    hold_reasons: frozenset[str] = frozenset()
 
 
 def carrier_word(question: Question, world: World, at: datetime) -> CarrierWord:
@@ -430,7 +432,11 @@ def carrier_word(question: Question, world: World, at: datetime) -> CarrierWord:
     suspended = _suspended_facts(question, world.holds, at)
     nearest, failures = _nearest_approval(question, world.approvals, suspended, at)
     stops = [hold for hold in world.holds if "host" in hold.targets and _hold_stops(hold, question, at)]
-    return CarrierWord(nearest, (*failures, *(_hold_reason(hold, question) for hold in stops)))
+    return CarrierWord(
+        nearest,
+        (*failures, *(_hold_reason(hold, question) for hold in stops)),
+        frozenset(hold.reason_code for hold in stops),
+    )
 
 
 def _nearest_approval(

@@ -45,6 +45,10 @@ MOVES: dict[str, dict[str, str]] = {
 }
 
 
+# What a decision reads of a listing and its host. The price is not one of them.
+TERMS = ("variant_id", "host_id", "territory", "channel", "condition")
+
+
 class InvalidMove(Exception):
     """The table of moves has no such move."""
 
@@ -65,7 +69,7 @@ class Clearance:
 
 
 def content_hash(*, variant_id: int, host_id: int, territory: str, channel: str, condition: str) -> str:
-    """SHA-256 (hex) over the terms that a decision reads. The price is not one of them."""
+    """SHA-256 (hex) over TERMS."""
     terms = [variant_id, host_id, territory, channel, condition]
     return hashlib.sha256(json.dumps(terms).encode()).hexdigest()
 
@@ -102,6 +106,18 @@ def move_offer(
         **changes
     )
     return moved == 1
+
+
+def suspend_offers(*, offer_ids: Sequence[int], at: datetime, reason_codes: Sequence[str]) -> int:
+    """Delist many live offers for the same reasons, in one statement. The caller holds their locks."""
+    check_move(OfferState.LIVE, OfferState.SUSPENDED)
+    live = ListingHost.objects.filter(pk__in=offer_ids, state=OfferState.LIVE)
+    return live.update(
+        state=OfferState.SUSPENDED,
+        version=F("version") + 1,
+        state_changed_at=at,
+        reason_codes=list(reason_codes),
+    )
 
 
 def renew_clearance(*, offer: ListingHost, clearance: Clearance) -> bool:

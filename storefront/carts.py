@@ -32,6 +32,7 @@ SHOP_REASONS: dict[str, str] = {
     "OFFER_NOT_LIVE": "We are not able to sell this phone at the moment.",
     "OFFER_CHANGED": "The seller changed this offer. Please look at it again before you buy it.",
     "PRICE_CHANGED": "The price has changed since you put this in your cart. Please accept the new price.",
+    "CURRENCIES_DIFFER": "This phone is priced in another currency than your cart. Please buy it on its own.",
     "PLAN_NOT_ON_SALE": "The plan chosen with this phone is no longer sold. Please choose another one.",
     "OUT_OF_STOCK": "There are not enough of this phone left.",
 }
@@ -192,7 +193,10 @@ def decide_lines(lines: Sequence[CartLine], *, at: datetime) -> list[Answer | No
 def find_obstacles(
     lines: Sequence[CartLine], answers: Sequence[Answer | None], *, at: datetime
 ) -> list[Obstacle | None]:
-    """Per line: why it cannot be bought at this instant, or None. Lines of one listing share its stock."""
+    """Per line: why it cannot be bought at this instant, or None. Lines of one listing share its stock.
+
+    One payment has one currency, that of the first line: two tabs may each have filled an empty cart.
+    """
     wanted: defaultdict[int, int] = defaultdict(int)
     for line in lines:
         wanted[line.offer.listing_id] += line.quantity
@@ -203,6 +207,7 @@ def find_obstacles(
             answer,
             wanted=wanted[line.offer.listing_id],
             is_plan_sold=line.plan_id is None or line.plan_id in sold_plans,
+            is_currency_same=line.price_currency == lines[0].price_currency,
             at=at,
         )
         for line, answer in zip(lines, answers, strict=True)
@@ -210,12 +215,20 @@ def find_obstacles(
 
 
 def _obstacle(
-    line: CartLine, answer: Answer | None, *, wanted: int, is_plan_sold: bool, at: datetime
+    line: CartLine,
+    answer: Answer | None,
+    *,
+    wanted: int,
+    is_plan_sold: bool,
+    is_currency_same: bool,
+    at: datetime,
 ) -> Obstacle | None:
     codes = _decision_codes(answer, at)
     codes += _offer_codes(line.offer, answer)
     if not _is_price_same(line):
         codes.append("PRICE_CHANGED")
+    if not is_currency_same:
+        codes.append("CURRENCIES_DIFFER")
     if not is_plan_sold:
         codes.append("PLAN_NOT_ON_SALE")
     on_hand = _on_hand(line.offer)

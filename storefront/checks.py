@@ -3,7 +3,6 @@
 The fence and the outbox have their own, one floor down.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,13 +10,15 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+from storefront.environment import is_web_address
+
+# ALLOWED_HOSTS writes an IPv6 address in brackets, a parsed address does not.
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
 
 @register()
 def check_payment_provider(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
-    address = urlsplit(settings.PAYMENT_PROVIDER_URL)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    if not is_web_address(settings.PAYMENT_PROVIDER_URL):
         return [
             Error(
                 f"PAYMENT_PROVIDER_URL={settings.PAYMENT_PROVIDER_URL} is not an http(s) address.",
@@ -25,6 +26,7 @@ def check_payment_provider(app_configs: Any, **kwargs: Any) -> Sequence[CheckMes
                 id="storefront.E001",
             )
         ]
+    address = urlsplit(settings.PAYMENT_PROVIDER_URL)
     found: list[CheckMessage] = []
     if address.scheme == "http" and address.hostname not in LOOPBACK:
         found.append(
@@ -67,16 +69,3 @@ def check_secrets(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
             )
         )
     return found
-
-
-@register()
-def check_territory(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
-    if re.fullmatch("[A-Z]{2}", settings.SHOP_TERRITORY):
-        return []
-    return [
-        Error(
-            f"CLEARLINE_TERRITORY={settings.SHOP_TERRITORY} is not a territory.",
-            hint="Give the ISO 3166-1 code in capitals, e.g. US.",
-            id="storefront.E005",
-        )
-    ]

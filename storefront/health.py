@@ -48,7 +48,7 @@ def _part(check: Callable[[], Part]) -> Part:
     try:
         return check()
     except (DatabaseError, redis.RedisError, OSError) as error:
-        log.warning("part_failing", part=check.__name__.strip("_"), exc_info=error)
+        log.warning("part_failing", part=check.__name__.strip("_"), error=type(error).__name__)
         return {"status": "failing", "error": type(error).__name__}
 
 

@@ -10,7 +10,7 @@ from django.utils.text import slugify
 
 from authorization import ledger
 from authorization.actors import SYSTEM, Actor
-from authorization.models import Revocation
+from authorization.models import LedgerEntry, Revocation
 from authorization.revocations import WITHDRAWAL_REASONS
 from catalog.models import ListingHost, Organization
 from storefront.models import Notice
@@ -51,13 +51,12 @@ def draft_notice(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> No
             notice = Notice.objects.create(
                 slug=_free_slug(f"{revocation.effective_at:%Y-%m-%d}-{slugify(vendors[0].name)}"),
                 title=_title(vendors),
-                body="\n\n".join([_what_happened(revocation, offers), *_WHAT_NEXT]),
+                body=f"{_what_happened(revocation, offers)}\n\n{_WHAT_NEXT}",
                 drafted_at=at,
             )
             act = "notice.drafted"
         else:
-            # Added, not rewritten: somebody may have worked on the draft already.
-            notice.body = f"{notice.body}\n\n{_what_happened(revocation, offers)}"
+            notice.body = _with_section(notice, _what_happened(revocation, offers))
             notice.save(update_fields=["body"])
             act = "notice.extended"
         notice.revocations.add(revocation)
@@ -173,15 +172,26 @@ def _title(vendors: list[Organization]) -> str:
 
 
 # How an order ends is the desk's word, per order; these sentences hold for all of them.
-_WHAT_NEXT = (
-    "If you ordered one of these phones: an order that had not been shipped is on hold. We will either ship it, "
-    "once it may be sold again, or refund it, and tell you which. An order that had been shipped is yours.",
-    "What next: these phones come back only when whoever must authorize their sale has done so. The vendors are "
-    "told which of their offers this concerns.",
+_WHAT_NEXT = "\n\n".join(
+    [
+        "If you ordered one of these phones: an order that had not been shipped is on hold. We will either ship it, "
+        "once it may be sold again, or refund it, and tell you which. An order that had been shipped is yours.",
+        "What next: these phones come back only when whoever must authorize their sale has done so. The vendors are "
+        "told which of their offers this concerns.",
+    ]
 )
 
 
+def _with_section(notice: Notice, section: str) -> str:
+    """The draft with one withdrawal more. A text that a person has edited is added to, and else left as it is."""
+    edits = LedgerEntry.objects.filter(act="notice.edited", subject_kind="notice", subject_id=str(notice.pk))
+    if not notice.body.endswith(_WHAT_NEXT) or edits.exists():
+        return f"{notice.body}\n\n{section}"
+    return f"{notice.body.removesuffix(_WHAT_NEXT)}{section}\n\n{_WHAT_NEXT}"
+
+
 def _what_happened(revocation: Revocation, offers: list[ListingHost]) -> str:
+    """One withdrawal. Its first line is its heading, in plain text."""
     vendors = ", ".join(sorted({offer.listing.vendor.name for offer in offers}))
     hosts = ", ".join(sorted({offer.host.name for offer in offers}))
     phones = sorted({str(offer.listing.variant) for offer in offers})
@@ -190,6 +200,7 @@ def _what_happened(revocation: Revocation, offers: list[ListingHost]) -> str:
         named.append(f"and {len(phones) - len(named)} more")
     return "\n\n".join(
         [
+            f"{_when(revocation.effective_at)}, {hosts}",
             f"On {_when(revocation.effective_at)} we stopped selling these phones, sold by {vendors}, on "
             f"{hosts}: {'; '.join(named)}.",
             f"Why: {WITHDRAWAL_REASONS[revocation.reason_code]}. The word came from "

@@ -15,8 +15,9 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
-from authorization import fence, ledger, outbox
+from authorization import decisions, fence, ledger, outbox
 from authorization.actors import Actor
+from authorization.rules import REASON_CODES, Question
 from catalog.models import Stock
 from storefront import carts, payments, sales
 from storefront.models import Cart, CartLine, Order, PaymentIntent, RefusedCheckout
@@ -48,6 +49,18 @@ MOVES: dict[str, dict[str, str]] = {
 }
 
 
+# Reasons of a decision that a release does not pass: somebody took the authority away, or stopped it.
+WITHDRAWN = frozenset(
+    {
+        "AGREEMENT_REVOKED",
+        "AGREEMENT_SUSPENDED",
+        "CARRIER_APPROVAL_REVOKED",
+        "CARRIER_APPROVAL_SUSPENDED",
+        "ON_HOLD",
+        "VENDOR_SUSPENDED",
+    }
+)
+
 # What is announced when an order has become so.
 EVENTS: dict[str, str] = {
     Order.State.PLACED: "order.released",
@@ -75,13 +88,7 @@ class CheckoutRefused(Exception):
 
 
 class InvalidOrderMove(Exception):
-    """The table of moves has no such move. The message is for the desk."""
-
-    def __init__(self, order: Order, to_state: str) -> None:
-        allowed = ", ".join(MOVES[order.state].values()) or "nothing"
-        super().__init__(
-            f"Order {order.pk} is {order.state}: it cannot become {to_state}. What can be done: {allowed}."
-        )
+    """The order cannot be moved so, now. The message is for the desk."""
 
 
 # --- checkout -----------------------------------------------------------------------------------------------
@@ -215,12 +222,38 @@ def hold_order(*, order: Order, reason: str, by: Actor, at: datetime) -> Order:
 
 
 def release_order(*, order: Order, by: Actor, at: datetime, reason: str = "") -> Order:
-    """Let a held order go its way. Its capture, which may have been passed over, is announced again."""
+    """Let a held order go its way. Its capture, which may have been passed over, is announced again.
+
+    Raises InvalidOrderMove while its goods are withdrawn: no withdrawal holds an order that is held already, so
+    another one than it was held for may be in force by now.
+    """
     with transaction.atomic():
+        # No withdrawal can come between the look and the release.
+        fence.shared()
         order = _move(order, Order.State.PLACED, by=by, at=at, reason=reason, held_reason="")
+        _refuse_withdrawn(order, at=at)
         due_at = max(at, order.sold_at + timedelta(seconds=settings.CAPTURE_DELAY_S))
         payments.announce_capture(intent_id=order.intent_id, at=at, due_at=due_at)
         return order
+
+
+def _refuse_withdrawn(order: Order, *, at: datetime) -> None:
+    """Authority that was taken away, or is suspended, stops a release; paper that ended since the sale does not."""
+    lines = list(order.lines.select_related("decision", "listing").order_by("id"))
+    revision, instant = decisions.present(at)
+    questions = [Question(**line.decision.question) for line in lines]
+    answers = decisions.decide_many(questions, at=instant, known_at=revision)
+    withdrawn = {
+        f"{line.listing.sku}: {code} ({REASON_CODES[code].title})": None
+        for line, answer in zip(lines, answers, strict=True)
+        for code in answer.reason_codes
+        if code in WITHDRAWN
+    }
+    if withdrawn:
+        raise InvalidOrderMove(
+            f"Order {order.pk} cannot be released: {'; '.join(withdrawn)}. Refund it, or release it when its goods "
+            "are authorized again."
+        )
 
 
 def refund_order(*, order: Order, by: Actor, at: datetime, reason: str) -> Order:
@@ -240,7 +273,10 @@ def _move(
     """One move, of the order as it is now. Raises InvalidOrderMove where the table has none."""
     order = Order.objects.select_for_update(no_key=True).get(pk=order.pk)
     if to_state not in MOVES[order.state]:
-        raise InvalidOrderMove(order, to_state)
+        allowed = ", ".join(MOVES[order.state].values()) or "nothing"
+        raise InvalidOrderMove(
+            f"Order {order.pk} is {order.state}: it cannot become {to_state}. What can be done: {allowed}."
+        )
     act = MOVES[order.state][to_state]
     order.state = to_state
     if held_reason is not None:

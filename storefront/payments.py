@@ -35,6 +35,11 @@ ORPHANS_PER_RUN = 500
 
 State = PaymentIntent.State
 
+# All that the provider says of an authorization. What it does not know is no answer.
+STATUSES = frozenset({"authorized", "declined", "captured", "voided", "refunded"})
+# What becomes of a new intent: provider's status -> state. Any other leaves it as it is: no sale comes of it.
+ANSWERED: dict[str, str] = {"authorized": State.AUTHORIZED, "declined": State.DECLINED}
+
 
 class PaymentRefused(Exception):
     """No money was reserved for this sale. The message is for the shopper."""
@@ -152,11 +157,13 @@ def record_authorization(*, intent_id: UUID, authorization: Authorization, at: d
         intent = _lock_intent(intent_id)
         if intent.provider_id == authorization.id:
             return
+        if intent.state == State.CREATED and authorization.status not in ANSWERED:
+            # Nothing is reserved that could be sold on. A later word of it may still count.
+            return
         intent.provider_id = authorization.id
         intent.updated_at = at
         if intent.state == State.CREATED:
-            is_declined = authorization.status == "declined"
-            intent.state = State.DECLINED if is_declined else State.AUTHORIZED
+            intent.state = ANSWERED[authorization.status]
             intent.decline_reason = authorization.decline_reason[:200]
         intent.save(update_fields=["provider_id", "updated_at", "state", "decline_reason"])
         if intent.state in (State.VOIDING, State.VOIDED) and authorization.status == "authorized":
@@ -300,13 +307,16 @@ def _ask_authorization(intent: PaymentIntent, card: CardDetails) -> Authorizatio
 
 def _authorization(fields: Any) -> Authorization:
     try:
-        return Authorization(
+        authorization = Authorization(
             id=str(fields["id"]),
             status=str(fields["status"]),
             decline_reason=str(fields.get("decline_reason", "")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ProviderUnreachable("The provider's answer is no authorization.") from error
+    if authorization.status not in STATUSES:
+        raise ProviderUnreachable(f"The provider's status {authorization.status[:40]!r} is not known.")
+    return authorization
 
 
 def _ask(method: str, path: str, **request: Any) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from django.db.models import QuerySet
 
 from storefront.models import PrepaidPlan
 
+# The one currency that the shop sells in.
+SHOP_CURRENCY = "USD"
+
 
 def plans_on_sale(*, at: datetime) -> QuerySet[PrepaidPlan]:
     """Plans on sale whose hosting, of the shop's own virtual operator, is in force."""

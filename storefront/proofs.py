@@ -129,12 +129,13 @@ def _count_orders_before(revocation: Revocation, offer_ids: list[int]) -> int:
 
 def _message(proof: RemovalProof, revocation: Revocation) -> str:
     word, stopped = revocation.word_received_at, revocation.effective_at
+    offers = len(proof.statement["offers"])
     return "\n".join(
         [
             f"To {proof.recipient}:",
             "",
             f"on your word, received {word:%Y-%m-%d %H:%M:%S} UTC, we stopped the sale at "
-            f"{stopped:%Y-%m-%d %H:%M:%S} UTC and took down {len(proof.statement['offers'])} offers.",
+            f"{stopped:%Y-%m-%d %H:%M:%S} UTC and took down {offers} offer{'' if offers == 1 else 's'}.",
             f"Orders after that moment: {proof.statement['late_orders']}.",
             "",
             f"The signed statement, offer by offer: {proof_link(proof)}",

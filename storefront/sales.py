@@ -140,7 +140,8 @@ def _reread(intent: PaymentIntent, lines: Sequence[CartLine]) -> list[CartLine]:
     )
     fresh = carts.load_lines(lines[0].cart)
     is_same = [line.pk for line in fresh] == [line.pk for line in lines]
-    if not is_same or carts.total_of(fresh) != intent.amount:
+    paid_for = (intent.amount, {intent.currency})
+    if not is_same or (carts.total_of(fresh), {line.price_currency for line in fresh}) != paid_for:
         raise SaleRefused(
             "Your cart changed while you were paying. Nothing was charged; please look at it again.",
             ["CART_CHANGED"],

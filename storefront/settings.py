@@ -1,107 +1,25 @@
 """Settings of the store. All of them come from environment variables: docs/configuration.md lists them.
 
-A bad value stops the start with the name of the variable and the cure.
+A bad value stops the start with the name of the variable and the cure (storefront/environment.py).
 """
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-import environ
 import structlog
-from django.core.exceptions import ImproperlyConfigured
+
+from storefront import environment as env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-
-
-def _secret_key() -> str:
-    key = env.str("SECRET_KEY", default="")
-    key_file = env.str("SECRET_KEY_FILE", default="")
-    if not key and key_file:
-        try:
-            key = Path(key_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ImproperlyConfigured(
-                f"SECRET_KEY_FILE={key_file} cannot be read ({error.strerror}). "
-                "Point it at a file with at least 50 random characters, or start with ./dev, which makes one."
-            ) from error
-    if len(key) < 50:
-        raise ImproperlyConfigured(
-            "SECRET_KEY is missing or shorter than 50 characters. Set SECRET_KEY or SECRET_KEY_FILE; to make one: "
-            "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'. ./dev makes a key file by itself."
-        )
-    return key
-
-
-def _database(url: str) -> dict[str, Any]:
-    try:
-        database: dict[str, Any] = env.db_url_config(url)
-    except Exception as error:
-        raise ImproperlyConfigured(
-            f"DATABASE_URL is not a database address ({error}). "
-            "Examples: sqlite:////srv/clearline/db.sqlite3, postgres://user:password@host:5432/clearline"
-        ) from error
-    engine = database.get("ENGINE", "")
-    if engine.endswith("sqlite3"):
-        database["OPTIONS"] = {
-            # One writer from the first statement on: this is the fence on SQLite (docs/facts-and-fence.md).
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": (
-                "PRAGMA journal_mode=WAL; PRAGMA mmap_size=134217728; PRAGMA journal_size_limit=67108864;"
-                "PRAGMA cache_size=-64000; PRAGMA temp_store=MEMORY;"
-                f"PRAGMA synchronous={'OFF' if IS_TEST else 'FULL'};"
-            ),
-        }
-        if IS_TEST:
-            # A file, as in the shop: Django's default in memory has other locks than WAL. Two runs do not share it.
-            database["TEST"] = {
-                "NAME": str(Path(tempfile.gettempdir()) / f"clearline-test-{os.getpid()}.sqlite3")
-            }
-    elif engine.endswith("postgresql"):
-        database["CONN_MAX_AGE"] = None
-        database["CONN_HEALTH_CHECKS"] = True
-        # Behind pgbouncer with transaction pooling there are no server-side cursors.
-        database["DISABLE_SERVER_SIDE_CURSORS"] = True
-    else:
-        raise ImproperlyConfigured(
-            f"DATABASE_URL names {engine or 'no engine'}; Clearline runs on SQLite (sqlite:///…) "
-            "or PostgreSQL (postgres://…)."
-        )
-    return database
-
-
-def _redis_url() -> str:
-    url: str = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
-    if not url.startswith(("redis://", "rediss://")):
-        raise ImproperlyConfigured(
-            f"REDIS_URL={url} is not a Redis address. Example: redis://127.0.0.1:6379/0 (rediss:// for TLS)."
-        )
-    return url
-
-
-def _int_between(name: str, *, default: int, low: int, high: int) -> int:
-    try:
-        value: int = env.int(name, default=default)
-    except ValueError as error:
-        raise ImproperlyConfigured(
-            f"{name} is not a whole number; take {low} to {high}, e.g. {default}."
-        ) from error
-    if not low <= value <= high:
-        raise ImproperlyConfigured(f"{name}={value}: take {low} to {high}; {default} is the default.")
-    return value
-
-
 IS_TEST = "pytest" in sys.modules
 
-SECRET_KEY = _secret_key()
-DEBUG = env.bool("DEBUG", default=False)
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"])
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-DATA_DIR = Path(env.str("CLEARLINE_DATA_DIR", default=str(BASE_DIR / "var")))
+SECRET_KEY = env.secret_key("SECRET_KEY", key_file=env.text("SECRET_KEY_FILE"))
+DEBUG = env.flag("DEBUG", default=False)
+ALLOWED_HOSTS = env.allowed_hosts("ALLOWED_HOSTS", default="127.0.0.1,localhost")
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
+DATA_DIR = env.folder("CLEARLINE_DATA_DIR", default=BASE_DIR / "var")
 
 INSTALLED_APPS = [
     "unfold",
@@ -160,7 +78,13 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": _database(env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'clearline.sqlite3'}"))
+    "default": env.database(
+        "DATABASE_URL",
+        # Quoted: a + in the path of a folder would be read as a space.
+        default=f"sqlite:///{quote(str(DATA_DIR / 'clearline.sqlite3'))}",
+        made_by_dev=BASE_DIR / "var",
+        is_test=IS_TEST,
+    )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -195,7 +119,7 @@ CSRF_FAILURE_VIEW = "storefront.shop.views.form_expired"
 
 # --- Security ---------------------------------------------------------------------------------------------------
 # Behind TLS (the default outside ./dev) cookies travel on HTTPS only.
-IS_HTTPS = env.bool("CLEARLINE_HTTPS", default=True)
+IS_HTTPS = env.flag("CLEARLINE_HTTPS", default=True)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -204,7 +128,7 @@ SECURE_SSL_REDIRECT = IS_HTTPS and not IS_TEST
 SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
 SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("CLEARLINE_BEHIND_PROXY", default=False) else None
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("CLEARLINE_BEHIND_PROXY", default=False) else None
 )
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -238,7 +162,7 @@ REST_FRAMEWORK = {
 }
 
 # --- Workers ----------------------------------------------------------------------------------------------------
-REDIS_URL = _redis_url()
+REDIS_URL = env.redis_address("REDIS_URL", default="redis://127.0.0.1:6379/0")
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -254,7 +178,8 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_TASK_TIME_LIMIT = 120
+# Below the lease of an outbox row: whoever works longer is ended before another takes the row up.
+CELERY_TASK_TIME_LIMIT = 50
 CELERY_BEAT_SCHEDULE = {
     # The expiry of the message keeps a flood of old bells from piling up while the workers are away.
     "pump the outbox": {"task": "authorization.pump_outbox", "schedule": 1.0, "options": {"expires": 5}},
@@ -271,29 +196,29 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # --- The store --------------------------------------------------------------------------------------------------
-SHOP_NAME = env.str("CLEARLINE_SHOP_NAME", default="Clearline")
+SHOP_NAME = env.filled_text("CLEARLINE_SHOP_NAME", default="Clearline")
 # Which virtual operator's hostings the shop sells on.
-SHOP_MVNO = env.str("CLEARLINE_MVNO", default="US Mobile")
-SHOP_TERRITORY = env.str("CLEARLINE_TERRITORY", default="US")
+SHOP_MVNO = env.filled_text("CLEARLINE_MVNO", default="US Mobile")
+SHOP_TERRITORY = env.territory("CLEARLINE_TERRITORY", default="US")
 # Where people reach the shop, e.g. https://shop.example; messages link to it. Empty: links name the path only.
-PUBLIC_URL = env.str("CLEARLINE_PUBLIC_URL", default="").rstrip("/")
+PUBLIC_URL = env.web_address("CLEARLINE_PUBLIC_URL")
 # An exercise's clock: a file shared by the processes of one sandbox. Empty: the live clock.
-CLOCK_FILE = env.str("CLEARLINE_CLOCK_FILE", default="")
+CLOCK_FILE = env.existing_file("CLEARLINE_CLOCK_FILE")
 # How long one statement of a fenced transaction, and a pause between two, may take (PostgreSQL).
 # A test's own transaction outlives its fence, so that a slow test would be thrown out; tests of it set their own.
-FENCE_TIMEOUT_MS = _int_between(
+FENCE_TIMEOUT_MS = env.int_between(
     "CLEARLINE_FENCE_TIMEOUT_MS", default=60_000 if IS_TEST else 500, low=50, high=60_000
 )
 # Offers in one chunk of a sweep: one transaction, which a revocation may have to wait for.
-SWEEP_CHUNK_SIZE = _int_between("CLEARLINE_SWEEP_CHUNK_SIZE", default=500, low=1, high=1000)
+SWEEP_CHUNK_SIZE = env.int_between("CLEARLINE_SWEEP_CHUNK_SIZE", default=500, low=1, high=1000)
 # How long a worker that died keeps the outbox rows it had claimed. Longer than any reaction should take.
-OUTBOX_LEASE_S = _int_between("CLEARLINE_OUTBOX_LEASE_S", default=30, low=1, high=3600)
-PAYMENT_PROVIDER_URL = env.str("PAYMENT_PROVIDER_URL", default="http://127.0.0.1:8099")
-PAYMENT_PROVIDER_KEY = env.str("PAYMENT_PROVIDER_KEY", default="")
+OUTBOX_LEASE_S = env.int_between("CLEARLINE_OUTBOX_LEASE_S", default=60, low=1, high=3600)
+PAYMENT_PROVIDER_URL = env.text("PAYMENT_PROVIDER_URL", default="http://127.0.0.1:8099")
+PAYMENT_PROVIDER_KEY = env.text("PAYMENT_PROVIDER_KEY")
 # Whether an offer that is allowed again goes live by itself, or waits for its vendor to publish it.
-RELIST_AUTOMATICALLY = env.bool("CLEARLINE_RELIST_AUTOMATICALLY", default=True)
+RELIST_AUTOMATICALLY = env.flag("CLEARLINE_RELIST_AUTOMATICALLY", default=True)
 # Between the sale and the capture of its money, in seconds of business time.
-CAPTURE_DELAY_S = _int_between("CLEARLINE_CAPTURE_DELAY_S", default=3600, low=0, high=604_800)
+CAPTURE_DELAY_S = env.int_between("CLEARLINE_CAPTURE_DELAY_S", default=3600, low=0, high=604_800)
 
 # Who reacts to which event: event name -> functions called with the payload, each as its own outbox row.
 # They are checked at start (authorization.checks).
@@ -316,9 +241,8 @@ OUTBOX_HANDLERS: dict[str, list[str]] = {
 
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = DATA_DIR / "mail"
-if env.str("EMAIL_URL", default=""):
-    vars().update(env.email_url("EMAIL_URL"))
-DEFAULT_FROM_EMAIL = env.str("CLEARLINE_MAIL_FROM", default="desk@clearline.example")
+vars().update(env.mail("EMAIL_URL"))
+DEFAULT_FROM_EMAIL = env.sender("CLEARLINE_MAIL_FROM", default="desk@clearline.example")
 
 UNFOLD = {
     "SITE_TITLE": f"{SHOP_NAME} desk",
@@ -347,8 +271,11 @@ LOGGING = {
         }
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["console"], "level": env.str("CLEARLINE_LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": env.log_level("CLEARLINE_LOG_LEVEL", default="INFO")},
     "loggers": {
+        # django-structlog logs the same answers and errors with the id of the request; these lines are written
+        # after that context has been cleared, and could not be traced to one.
+        "django.request": {"level": "CRITICAL"},
         "django.server": {"handlers": ["console"], "level": "WARNING", "propagate": False},
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},

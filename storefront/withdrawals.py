@@ -5,7 +5,7 @@ the shop's floor, and reacts when the change has committed and when its sweep is
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +16,19 @@ from django.db.models import Q, QuerySet
 
 from authorization import decisions, revocations, selectors
 from authorization.actors import SYSTEM, Actor
-from authorization.models import DecisionEvidence, Delisting, Fact, HoldTarget, Revocation, Sweep
+from authorization.decisions import Answer
+from authorization.models import (
+    AgreementVersion,
+    ApprovalVersion,
+    DecisionEvidence,
+    Delisting,
+    Fact,
+    HoldTarget,
+    Revocation,
+    Sweep,
+)
 from authorization.revocations import WITHDRAWAL_REASONS, Change, PlaceHold, Preview
-from authorization.rules import REASON_CODES, Question
+from authorization.rules import REASON_CODES, Question, hold_matches
 from catalog.models import ListingHost, OfferState, Organization
 from storefront import orders
 from storefront.messages import send_message
@@ -31,6 +41,8 @@ NAMED_IN_MESSAGE = 500
 IDS_PER_QUERY = 10_000
 
 type Targets = Mapping[str, frozenset[str]]
+# Answers before and after a withdrawal.
+type Judgement = tuple[list[Answer], list[Answer]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class WithdrawalPreview:
 def preview(change: Change, *, at: datetime) -> WithdrawalPreview:
     """What would happen. Writes nothing."""
     impact = revocations.preview(change, at=at)
-    order_ids = _unshipped_resting_on(change, survivors={offer.offer_id for offer in impact.survives})
+    order_ids = _unshipped_that_fall(change, at=at)
     return WithdrawalPreview(
         impact=impact,
         open_carts=_count_open_carts([offer.offer_id for offer in impact.falls]),
@@ -81,16 +93,23 @@ def confirm(
 
 
 def hold_unshipped_orders(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
-    """Hold every placed order whose goods may no longer be sold on the grounds that it was sold on.
+    """Hold every placed order whose goods lost their leave to be sold by this withdrawal.
 
-    An order that cites the fact, but whose goods another chain or approval still covers, is left alone: its
-    goods are still authorized.
+    An order whose goods another chain or approval still covers is left alone: they are still authorized. When
+    that one falls too, the order is met again, though it was not sold on it.
     """
     revocation = Revocation.objects.select_related("fact").get(pk=payload["revocation_id"])
     reason = f"{revocation}. {WITHDRAWAL_REASONS[revocation.reason_code]}."
-    lines = _order_lines(revocation.fact_id, _targets_of(revocation.fact))
-    for chunk in _chunks_of_orders(lines):
-        for order in _no_longer_allowed(chunk, at=at):
+    targets = _targets_of(revocation.fact)
+    # Not before the revocation, however the clock of this host goes.
+    revision, instant = decisions.present(at)
+
+    def judge(questions: list[Question]) -> Judgement:
+        before = decisions.decide_many(questions, at=instant, known_at=revocation.revision_id - 1)
+        return before, decisions.decide_many(questions, at=instant, known_at=revision)
+
+    for chunk in _chunks_of_orders(_order_lines(targets)):
+        for order in _fallen(chunk, targets, judge):
             # Shipped, refunded or held by somebody else since it was read: nothing is left to hold.
             with suppress(orders.InvalidOrderMove):
                 orders.hold_order(order=order, reason=reason, by=SYSTEM, at=at)
@@ -98,7 +117,7 @@ def hold_unshipped_orders(*, payload: dict[str, Any], event_id: UUID, at: dateti
 
 def tell_vendors(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
     """One message to each vendor with all that this sweep took down of it."""
-    sweep = Sweep.objects.select_related("revocation").get(pk=payload["sweep_id"])
+    sweep = Sweep.objects.select_related("revocation", "revision", "fact").get(pk=payload["sweep_id"])
     taken_down: dict[Organization, list[Delisting]] = defaultdict(list)
     for delisting in _delistings_to_tell(sweep, at=at):
         taken_down[delisting.offer.listing.vendor].append(delisting)
@@ -110,7 +129,7 @@ def tell_vendors(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> No
                 kind="delisted",
                 recipient=vendor.name,
                 address=vendor.contact_email,
-                subject=f"{len(its)} of your offers were taken off sale",
+                subject=_subject_to_vendor(len(its)),
                 body=_message_to_vendor(vendor, its),
                 at=at,
             )
@@ -122,12 +141,24 @@ def tell_vendors(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> No
 
 
 def _delistings_to_tell(sweep: Sweep, *, at: datetime) -> list[Delisting]:
-    """This sweep's, and those that the reconciler made in its stead. Other sweeps tell their own."""
+    """This sweep's, and those that the reconciler made in its stead. Other sweeps tell their own.
+
+    Of an offer that two unfinished sweeps touch, both tell when the reconciler was there first: better than neither.
+    """
     rows = Delisting.objects.filter(sweep=sweep).select_related("offer__listing__vendor", "offer__host")
     found = list(rows)
     if sweep.revocation is not None:
         found += [row for row in delistings_of(sweep.revocation, at=at) if row.sweep_id is None]
+    elif sweep.fact is not None:
+        touched = selectors.offers_touched_by(ListingHost.objects.all(), sweep.fact)
+        meanwhile = (sweep.revision.recorded_at, sweep.finished_at or at)
+        in_stead = Delisting.objects.filter(sweep=None, at__range=meanwhile, offer__in=touched.values("pk"))
+        found += in_stead.select_related("offer__listing__vendor", "offer__host")
     return sorted(found, key=lambda row: (row.offer.listing.sku, row.offer_id))
+
+
+def _subject_to_vendor(offers: int) -> str:
+    return f"{offers} of your offers {'was' if offers == 1 else 'were'} taken off sale"
 
 
 def _message_to_vendor(vendor: Organization, delistings: list[Delisting]) -> str:
@@ -142,7 +173,9 @@ def _message_to_vendor(vendor: Organization, delistings: list[Delisting]) -> str
         [
             f"To {vendor.name}:",
             "",
-            "these offers were taken off sale, and cannot be bought as of now:",
+            "these of your offers were taken off sale, and cannot be bought as of now:"
+            if len(delistings) > 1
+            else "this offer was taken off sale, and cannot be bought as of now:",
             "",
             *lines,
             "",
@@ -187,25 +220,37 @@ def delistings_of(revocation: Revocation, *, at: datetime) -> list[Delisting]:
     return [found[offer_id] for offer_id in sorted(found)]
 
 
-def _order_lines(fact_id: int, targets: Targets) -> QuerySet[OrderLine]:
-    """Lines of placed orders that were sold on the fact; for a hold, whose sold terms its targets match.
+def _order_lines(targets: Targets) -> QuerySet[OrderLine]:
+    """Lines of placed orders that the targets match: by the terms sold, and those in reach of a named fact.
 
     The terms are those of the decision that the sale cites: a vendor may have edited its listing since.
     """
     lines = OrderLine.objects.filter(order__state=Order.State.PLACED)
-    if not targets:
-        return lines.filter(decision__evidence_rows__fact_id=fact_id)
     for dimension, values in targets.items():
         if dimension == "fact":
-            lines = lines.filter(decision__evidence_rows__fact_id__in=[int(value) for value in values])
+            lines = lines.filter(_in_reach({int(value) for value in values}))
         else:
             key = dimension if dimension == "territory" else f"{dimension}_id"
             lines = lines.filter(**{f"decision__question__{key}__in": _typed(dimension, values)})
     return lines
 
 
+def _in_reach(fact_ids: set[int]) -> Q:
+    """Lines whose leave may rest on these facts by now. What a sale cites is what it was sold on, which may have
+    fallen since while another chain or approval took its place.
+    """
+    agreements = AgreementVersion.objects.current().filter(head_id__in=fact_ids)
+    reach = Q(vendor_id__in=selectors.downstream_of(agreements.values_list("grantee_id", flat=True)))
+    approvals = ApprovalVersion.objects.current().filter(head_id__in=fact_ids)
+    for host_id, variant_id in approvals.values_list("host_id", "variant_id"):
+        reach |= Q(decision__question__host_id=host_id, decision__question__variant_id=variant_id)
+    return reach
+
+
 def _targets_of(fact: Fact) -> Targets:
-    """The targets of a hold, by dimension; none for a fact of another kind."""
+    """The targets of a hold, by dimension; an agreement or approval is its own target."""
+    if fact.kind != Fact.Kind.HOLD:
+        return {"fact": frozenset({str(fact.pk)})}
     rows = HoldTarget.objects.filter(version__head=fact, version__rev_to__isnull=True)
     return _by_dimension(rows.values_list("dimension", "value"))
 
@@ -221,13 +266,22 @@ def _typed(dimension: str, values: Iterable[str]) -> list[Any]:
     return list(values) if dimension == "territory" else [int(value) for value in values]
 
 
-def _unshipped_resting_on(change: Change, *, survivors: set[int]) -> list[int]:
+def _unshipped_that_fall(change: Change, *, at: datetime) -> list[int]:
+    """The placed orders that this change would hold, by id."""
     if isinstance(change, PlaceHold):
-        lines = _order_lines(0, _by_dimension(change.targets))
+        targets = _by_dimension(change.targets)
     else:
-        lines = _order_lines(change.fact_id, {})
-    pairs = lines.values_list("order_id", "offer_id").distinct()
-    return sorted({order_id for order_id, offer_id in pairs if offer_id not in survivors})
+        targets = {"fact": frozenset({str(change.fact_id)})}
+    revision, instant = decisions.present(at)
+
+    def judge(questions: list[Question]) -> Judgement:
+        world = decisions.load_world(questions, revision=revision, at=instant)
+        changed = revocations._changed(world, change, instant)
+        before = decisions.answer_from(questions, world, at=instant, revision=revision)
+        return before, decisions.answer_from(questions, changed, at=instant, revision=revision)
+
+    chunks = _chunks_of_orders(_order_lines(targets))
+    return [order.pk for chunk in chunks for order in _fallen(chunk, targets, judge)]
 
 
 def _count_open_carts(offer_ids: list[int]) -> int:
@@ -254,9 +308,26 @@ def _chunks_of_orders(lines: QuerySet[OrderLine]) -> Iterator[list[Order]]:
         last = chunk[-1].pk
 
 
-def _no_longer_allowed(chunk: list[Order], *, at: datetime) -> list[Order]:
-    """Orders with a line that would be refused now on its sale's terms. Undecidable counts as refused."""
-    pairs = [(order, Question(**line.decision.question)) for order in chunk for line in order.lines.all()]
-    answers = decisions.decide_many([question for _, question in pairs], at=at)
-    refused = {order.pk for (order, _), answer in zip(pairs, answers, strict=True) if not answer.is_allowed}
-    return [order for order in chunk if order.pk in refused]
+def _fallen(
+    chunk: list[Order], targets: Targets, judge: Callable[[list[Question]], Judgement]
+) -> list[Order]:
+    """Orders with a line that may not be sold now, and might before, or was sold on what is withdrawn.
+
+    That it may not be sold now is not enough: of a lawful sale the paper may have ended since. Undecidable counts
+    as the worse: it might before, and may not now.
+    """
+    lines = [line for order in chunk for line in order.lines.all()]
+    questions = [Question(**line.decision.question) for line in lines]
+    before, after = judge(questions)
+    fallen = {
+        line.order_id
+        for line, question, was, now in zip(lines, questions, before, after, strict=True)
+        if not now.is_allowed and (was.outcome != "deny" or _is_named(line, question, targets))
+    }
+    return [order for order in chunk if order.pk in fallen]
+
+
+def _is_named(line: OrderLine, question: Question, targets: Targets) -> bool:
+    """Was this line sold on a fact that is withdrawn, or does the hold stop it by its terms?"""
+    cited = {str(item["fact_id"]) for item in line.decision.evidence}
+    return bool(cited & targets.get("fact", frozenset())) or hold_matches(targets, question)

@@ -93,6 +93,17 @@ def test_only_the_fence_touches_its_lock():
             assert "pg_advisory_xact_lock" not in path.read_text(encoding="utf-8"), path.relative_to(ROOT)
 
 
+def test_a_transaction_is_a_block_not_a_decorator():
+    """Django uses one object again for each call of a decorated function; the fence tells transactions by theirs."""
+    for path, tree in sources(*FLOORS):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                said = [ast.unparse(decorator) for decorator in node.decorator_list]
+                assert not [name for name in said if "atomic" in name], (
+                    f"{path.relative_to(ROOT)}:{node.lineno}"
+                )
+
+
 def test_business_time_never_rides_on_celery():
     for path, tree in sources(*FLOORS):
         for node in ast.walk(tree):

@@ -1,12 +1,13 @@
 """Writes the checked reference tables into the store, all in one transaction, and only what differs.
 
-Networks, radios of variants and hostings are facts, so they go through `authorization.groundwork`;
-organizations, devices and variants are plain rows of the catalog.
+Networks, radios of variants and hostings are facts; organizations, devices and variants are plain rows of the
+catalog. All go through `authorization.groundwork`, which writes at the end: whose device a variant is, and who makes
+it, is read by decisions, so that a change of these opens a revision too.
 """
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from carriers.models import Confidence, HostCarrier
 from carriers.versions import FOREVER
 from catalog.models import Device, Organization, Variant
 from seeds.reference.columns import HOSTS_WITH_IMS
-from seeds.reference.tables import Row, Tables
+from seeds.reference.tables import Fault, FaultyTables, Row, Tables
 
 # From when until when a snapshot of the networks counts is this project's choice: the sources describe the
 # state of about February 2016 and that of 2023-26. The older one reaches back to the first devices that
@@ -58,13 +59,19 @@ def count_records(tables: Tables) -> int:
 def load(
     tables: Tables, *, by: Actor, at: dt.datetime, progress: Progress = lambda done, what: None
 ) -> Report:
-    """Bring the store to what the tables say. The tables win over edits made since the last load."""
+    """Bring the store to what the tables say. The tables win over edits made since the last load.
+
+    Raises FaultyTables where they would make somebody in the store a manufacturer who is none; nothing is written.
+    """
     report = Report()
     with groundwork.recording(by=by, at=at, reason="reference data loaded") as recorder:
         loader = _Loader(tables, recorder, report, at)
         for done, what in enumerate(loader.steps(), start=1):
             progress(done, what)
-        report.facts = recorder.written
+        if loader.faults:
+            raise FaultyTables(loader.faults)
+    # Written by now: a recording writes as its block ends.
+    report.facts = recorder.written
     return report
 
 
@@ -74,9 +81,15 @@ class _Loader:
     ) -> None:
         self._tables, self._recorder, self._report, self._at = tables, recorder, report, at
         self._hosts: dict[str, HostCarrier] = {}
+        # Rows met in this load, by what identifies them: one that is new is in no table yet.
+        self._met: dict[tuple[type[Model], str], Any] = {}
+        self._new: set[int] = set()
+        self._changed: set[int] = set()
+        self._named_in: dict[str, Row] = {}
+        self.faults: list[Fault] = []
 
     def steps(self) -> Iterator[str]:
-        """Each record is written as the iterator moves; the order is that of their dependencies."""
+        """Each record is compared as the iterator moves; the order is that of their dependencies."""
         yield from self._networks()
         yield from self._hostings()
         yield from self._variants()
@@ -88,7 +101,12 @@ class _Loader:
         rules = {(row["network"], row["era"]): row for row in self._tables.network_rules}
         for (code, era), bands in snapshots.items():
             self._hosts[code] = self._put(
-                HostCarrier, {"code": code}, name=bands[0]["carrier"], plmn=bands[0]["plmn"]
+                HostCarrier,
+                code,
+                HostCarrier.objects.filter(code=code).first,
+                code=code,
+                name=bands[0]["carrier"],
+                plmn=bands[0]["plmn"],
             )
             valid_from, valid_until = ERA_VALIDITY[era]
             self._recorder.network(
@@ -141,24 +159,14 @@ class _Loader:
             yield row["variant_id"]
 
     def _variant(self, row: Row) -> Variant:
-        maker = row["manufacturer"]
-        manufacturer = self._put(
-            Organization,
-            {"slug": slugify(maker)},
-            {"created_at": self._at},
-            name=maker,
-            kind=Organization.Kind.MANUFACTURER,
-        )
-        brand, name = row["brand"], row["marketing_name"]
-        device = self._put(
-            Device,
-            {"manufacturer": manufacturer, "brand": brand, "marketing_name": name},
-            slug=slugify(name if name.startswith(brand) else f"{brand} {name}"),
-        )
+        slug = row["variant_id"]
         return self._put(
             Variant,
-            {"slug": row["variant_id"]},
-            device=device,
+            slug,
+            lambda: Variant.objects.filter(slug=slug).select_related("device__manufacturer").first(),
+            ground=("device",),
+            slug=slug,
+            device=self._device(row),
             model_number=row["model_number"],
             codename=row["codename"],
             sales_version=row["region"],
@@ -167,21 +175,103 @@ class _Loader:
             notes=row["notes"],
         )
 
+    def _device(self, row: Row) -> Device:
+        manufacturer = self._manufacturer(row)
+        brand, name = row["brand"], row["marketing_name"]
+        slug = slugify(name if name.startswith(brand) else f"{brand} {name}")
+        first = self._named_in.setdefault(slug, row)
+        for column in ("manufacturer", "brand", "marketing_name"):
+            if first[column] != row[column]:
+                self._refuse(
+                    row,
+                    column,
+                    f"{row[column]!r} here, {first[column]!r} in row {first.number}, and both rows name the device "
+                    f"{slug}. Write the same maker, brand and name in both, or tell the two devices apart by name.",
+                )
+                device: Device = self._met[Device, slug]
+                return device
+
+        def stored() -> Device | None:
+            devices = Device.objects.select_related("manufacturer")
+            named = None
+            if manufacturer.pk is not None:
+                named = devices.filter(manufacturer=manufacturer, brand=brand, marketing_name=name).first()
+            # The same device under another maker.
+            return named or devices.filter(slug=slug).first()
+
+        return self._put(
+            Device,
+            slug,
+            stored,
+            ground=("manufacturer",),
+            slug=slug,
+            manufacturer=manufacturer,
+            brand=brand,
+            marketing_name=name,
+        )
+
+    def _manufacturer(self, row: Row) -> Organization:
+        """The kind of an organization that is there already is never changed: an agreement may rest on it."""
+        maker = row["manufacturer"]
+        slug = slugify(maker)
+        known: Organization | None = self._met.get((Organization, slug))
+        if known is None:
+            known = (
+                Organization.objects.filter(slug=slug).first()
+                or Organization.objects.filter(name=maker).first()
+            )
+            if known is not None and known.kind != Organization.Kind.MANUFACTURER:
+                kind = known.get_kind_display()
+                self._refuse(
+                    row,
+                    "manufacturer",
+                    f"{maker!r} is in the store already, as the {kind} {known.name!r} (slug {known.slug}); loading "
+                    f"would make it the maker of devices. Name the maker differently here, or give that {kind} "
+                    "another name and slug.",
+                )
+                # Once is enough: other rows of this maker are not refused again.
+                self._met[Organization, slug] = known
+        if known is not None and known.kind != Organization.Kind.MANUFACTURER:
+            return known
+        return self._put(
+            Organization,
+            slug,
+            lambda: known,
+            only_new={"kind": Organization.Kind.MANUFACTURER, "created_at": self._at},
+            slug=slug,
+            name=maker,
+        )
+
+    def _refuse(self, row: Row, column: str, message: str) -> None:
+        self.faults.append(Fault("devices.csv", row.number, column, message))
+
     def _put[M: Model](
-        self, model: type[M], key: Mapping[str, Any], only_new: Mapping[str, Any] | None = None, **fields: Any
+        self,
+        model: type[M],
+        identity: str,
+        stored: Callable[[], M | None],
+        *,
+        only_new: dict[str, Any] | None = None,
+        ground: tuple[str, ...] = (),
+        **fields: Any,
     ) -> M:
-        """Create the row, or change in it only what differs."""
-        row, is_new = model._default_manager.get_or_create(**key, defaults={**fields, **(only_new or {})})
+        """Have the row created, or changed in it only what differs. `ground`: the fields that decisions read."""
+        row: M | None = self._met.get((model, identity)) or stored()
         kind = str(model._meta.verbose_name_plural)
-        if is_new:
+        if row is None:
+            row = model(**fields, **(only_new or {}))
+            self._recorder.create(row)
+            self._new.add(id(row))
             self._report.created[kind] += 1
-            return row
+        self._met[model, identity] = row
         differing = [name for name, value in fields.items() if getattr(row, name) != value]
-        if differing:
-            for name in differing:
-                setattr(row, name, fields[name])
-            row.save(update_fields=differing)
-            self._report.changed[kind] += 1
+        for name in differing:
+            setattr(row, name, fields[name])
+        if differing and id(row) not in self._new:
+            self._recorder.change(row, differing, is_ground=any(name in ground for name in differing))
+            if id(row) not in self._changed:
+                self._changed.add(id(row))
+                self._report.changed[kind] += 1
         return row
 
 

@@ -1,20 +1,25 @@
 """`python -m seeds.replay`: one run on the store that the environment describes. `./dev demo` calls it."""
 
-import argparse
-import json
 import os
 import sys
-from dataclasses import asdict
-from pathlib import Path
+from contextlib import suppress
 
-import django
-
-from seeds.replay.findings import POLICIES
-from seeds.replay.story import STORIES
-from seeds.replay.timeline import Timeline, make_console
+INTERRUPTED = 130
 
 
 def main() -> int:
+    # Imported late: all of it can be interrupted, and importing takes its time as well.
+    import argparse
+    import json
+    from dataclasses import asdict
+    from pathlib import Path
+
+    import django
+
+    from seeds.replay.findings import POLICIES
+    from seeds.replay.story import STORIES
+    from seeds.replay.timeline import Timeline, make_console
+
     parser = argparse.ArgumentParser(
         prog="python -m seeds.replay", description="One run of the replay on a sandbox."
     )
@@ -41,5 +46,15 @@ def main() -> int:
     return 0
 
 
+def leave_interrupted() -> None:
+    """At once and without a word: shoppers who are still paying are not waited for."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        leave_interrupted()

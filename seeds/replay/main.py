@@ -43,10 +43,11 @@ def run(
     dates: str = "press",
     policies: Sequence[str] = POLICIES,
     json_path: Path | None = None,
+    is_kept: bool = True,
     open_stack: OpenStack | None = None,
 ) -> int:
     """Play the story under each policy. `stack` takes the first; each further one gets a store by
-    `open_stack`.
+    `open_stack`. Its logins are printed if the store `is_kept` after this.
 
     The exit code is 1 when anything was sold, shown or taken down that must not be, 2 when nothing was
     played.
@@ -73,7 +74,7 @@ def run(
         report.print_run(console, findings)
     console.rule()
     report.print_summary(console, runs)
-    if runs:
+    if runs and is_kept:
         report.print_logins(console, {"store": stack.base_url, **runs[0].logins})
     if json_path is not None:
         _write(json_path, {"dates": dates, "runs": [findings.as_json() for findings in runs]})

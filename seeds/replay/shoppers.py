@@ -123,7 +123,12 @@ def _choose_plan(form: PageForm, plan: str) -> str:
 def at_once[T](acts: Iterable[Callable[[], T]]) -> list[T]:
     """Several shoppers at the same time; results in the order given. The first that is lost is raised."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return [future.result() for future in [pool.submit(act) for act in acts]]
+        try:
+            return [future.result() for future in [pool.submit(act) for act in acts]]
+        except BaseException:
+            # The others need not set out any more.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class Rush:

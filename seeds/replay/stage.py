@@ -14,7 +14,7 @@ from django.core.management import call_command
 from authorization import clock, outbox, policies
 from authorization.actors import Actor
 from authorization.policies import PolicyTerms
-from catalog.models import ListingHost, Variant
+from catalog.models import ListingHost, Organization, Variant
 from seeds import world2016
 from seeds.replay import shoppers
 from seeds.replay.findings import POLICY_2016, POLICY_GATE_SHUT, Findings
@@ -78,14 +78,21 @@ class Stage:
         call_command("bootstrap_desk", "--json", "--username", DESK_LOGIN, stdout=out)
         made = json.loads(out.getvalue())
         at = clock.now()
-        _, key = accounts.make_vendor_key(
-            vendor=self.world.omni, label="replay", by=DESK, at=at, expires_at=at + timedelta(days=365)
-        )
-        self.vendor = VendorClient(self.setup.base_url, key)
+        vendors = (self.world.honest, self.world.omni)
+        keys = {vendor.name: self._make_key(vendor, at) for vendor in vendors}
+        self.vendor = VendorClient(self.setup.base_url, keys[self.world.omni.name])
         self.findings.logins = {
             "desk": f"{self.setup.base_url}/admin/   {made['username']} / {made['password']}",
-            f"API key of {self.world.omni.name}": key,
+            **{f"API key of {name}": key for name, key in keys.items()},
         }
+
+    @staticmethod
+    def _make_key(vendor: Organization, at: datetime) -> str:
+        expires_at = at + timedelta(days=365)
+        _, key = accounts.make_vendor_key(
+            vendor=vendor, label="replay", by=DESK, at=at, expires_at=expires_at
+        )
+        return key
 
     @contextmanager
     def on_the_air(self) -> Iterator[None]:

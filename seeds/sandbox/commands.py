@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seeds.sandbox.processes import PROJECT, Supervisor
-from seeds.sandbox.stack import WEB_PORT, environment_for_manage, say, start_shop, start_stack
+from seeds.sandbox.stack import WEB_PORT, Stack, environment_for_manage, say, start_shop, start_stack
 
 RUNTIME = "requirements.txt"
 DEVELOPMENT = "requirements-dev.txt"
@@ -42,6 +42,7 @@ def demo(options: argparse.Namespace) -> int:
             stack=stack,
             dates=options.dates,
             json_path=options.json,
+            is_kept=not options.exit,
             open_stack=lambda policy: start_stack(f"demo-{policy}", database=database, port=0),
         )
         if stack.failures:
@@ -56,7 +57,7 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exit", action="store_true", help="end after the replay, with its exit code")
     parser.add_argument("--json", type=_caller_path, metavar="FILE", help="write the findings there as well")
     parser.add_argument("--dates", choices=["press", "article"], default="press", help="whose dates")
-    parser.add_argument("--port", type=int, default=WEB_PORT, help="port of the store (default: %(default)s)")
+    _port_option(parser)
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of SQLite")
 
 
@@ -70,13 +71,43 @@ def up(options: argparse.Namespace) -> int:
             code = shop.supervisor.run_in_terminal([sys.executable, "manage.py", *command], env=env)
             if code:
                 return code
+        if shop.failures:
+            return 1
         say(f"\nThe store   {shop.base_url}/\nThe desk    {shop.base_url}/admin/")
         say(f"Logs        {shop.data_dir}/logs/\nIt runs until Ctrl-C.")
+        if _is_nothing_listed(shop):
+            say(FIRST_STEPS)
         return shop.wait()
 
 
+FIRST_STEPS = """
+Nothing is listed yet. From here to the first phone on sale:
+  1. At the desk, Organizations: add one of the kind vendor.
+  2. Agreements: add one from the phone's manufacturer to the vendor, verified, for US, web, new.
+  3. Carrier approvals: add one of the host carrier for the exact model number.
+  4. Vendor keys: make one for the vendor; it is shown once.
+  5. With the key: PUT the listing, then publish it, as docs/api.md shows."""
+
+
+def _is_nothing_listed(shop: Stack) -> bool:
+    question = "from catalog.models import Listing; print(Listing.objects.exists())"
+    answer = shop.manage("shell", "--verbosity", "0", "-c", question)
+    return answer.stdout.strip().endswith("False")
+
+
 def up_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=WEB_PORT, help="port of the store (default: %(default)s)")
+    _port_option(parser)
+
+
+def _port_option(parser: argparse.ArgumentParser) -> None:
+    usage = "port of the store (default: %(default)s; 0: any that is free)"
+    parser.add_argument("--port", type=_port, default=WEB_PORT, help=usage)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: take a number from 0 to 65535")
+    return int(text)
 
 
 def manage(options: argparse.Namespace) -> int:

@@ -30,6 +30,10 @@ from seeds.sandbox.guardian_link import GuardianLink
 from seeds.sandbox.guardian_link import ServiceFailed as ServiceFailed  # callers find it here
 
 PROJECT = Path(__file__).resolve().parents[2]
+# Before a service is started again that comes back: doubled each time that it did not live long.
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+LONG_LIFE_SECONDS = 60.0
 # A guardian stops two rounds of services, each within its grace, before it ends.
 _END_WITHIN = 4 * guardian.GRACE_SECONDS
 
@@ -51,6 +55,8 @@ class Service:
     stop_signal: signal.Signals = signal.SIGTERM
     # For what others lean on while they end: brokers and databases.
     stops_last: bool = False
+    # The others can do without it for a while: when it dies, it is started again.
+    comes_back: bool = False
     user: str | None = None
     folder: Path = PROJECT
 
@@ -76,18 +82,24 @@ class _State:
     exit_code: int | None = None
     # Set when we end it ourselves, or when it is a command: then its end is no failure.
     end_expected: bool = False
-    # Until then its end is told to whoever waits for it to become ready.
+    # Until then its end is told to whoever waits for it to become ready. Nobody waits for one that came back.
     was_ready: bool = False
+    started_at: float = field(default_factory=time.monotonic)
+    # How long it was waited before this start; 0 when somebody asked for it.
+    pause: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event)
 
 
 class Supervisor:
-    def __init__(self, on_failure: Callable[[str], None] | None = None) -> None:
+    def __init__(self, report: Callable[[str], None] | None = None) -> None:
+        """`report` is told, from any thread, of services that ended although nobody asked them to."""
         self._states: dict[str, _State] = {}
         self._ids = itertools.count(1)
-        self._closing = False
+        # Held while it is settled whether a service is to run: a return must not cross a stop.
+        self._deciding = threading.RLock()
+        self._closing = threading.Event()
         self._folders: list[Path] = []
-        self._on_failure = on_failure
+        self._report = report or (lambda _message: None)
         self._failed = threading.Event()
         self.failures: list[str] = []
         self._guardian = GuardianLink(
@@ -125,10 +137,12 @@ class Supervisor:
         self._end(name, "kill")
 
     def restart(self, name: str) -> None:
-        state = self._states[name]
-        if not state.ended.is_set():
-            self.stop(name)
-        self.start(state.service)
+        with self._deciding:
+            service = self._states[name].service
+            if not self._states[name].ended.is_set():
+                self.stop(name)
+            self.start(service, wait=False)
+        self.wait_ready(name)
 
     def pids(self, name: str) -> list[int]:
         """The service's process, then its children's; empty when it has ended."""
@@ -144,7 +158,7 @@ class Supervisor:
         self._guardian.ask("remove_at_end", folder=str(folder))
 
     def wait(self) -> NoReturn:
-        """Block until a service fails (raised), or the caller is interrupted."""
+        """Block until a service fails for good (raised), or the caller is interrupted."""
         # Short waits: a signal handler of the main thread runs only between them.
         while not self._failed.wait(timeout=0.5):
             pass
@@ -208,8 +222,8 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop every service, remove the folders, and wait until the guardian is gone."""
-        if not self._closing:
-            self._closing = True
+        if not self._closing.is_set():
+            self._closing.set()
             if not self._guardian.close(within=_END_WITHIN):
                 self._kill_everything()
             # The guardian has done it, unless it was killed.
@@ -224,10 +238,24 @@ class Supervisor:
 
     # -- beginnings and ends --------------------------------------------------------------------
 
-    def _spawn(self, service: Service, streams: _Streams | None, *, end_expected: bool = False) -> _State:
+    def _spawn(
+        self,
+        service: Service,
+        streams: _Streams | None,
+        *,
+        end_expected: bool = False,
+        after_pause: float = 0.0,
+    ) -> _State:
         log_start = service.log.stat().st_size if service.log and service.log.exists() else 0
         # Known before the guardian answers: a command may have ended by then.
-        state = self._states[service.name] = _State(service, 0, log_start, end_expected=end_expected)
+        state = self._states[service.name] = _State(
+            service,
+            0,
+            log_start,
+            end_expected=end_expected,
+            was_ready=after_pause > 0,
+            pause=after_pause,
+        )
         state.pid = self._guardian.ask(
             "start",
             name=service.name,
@@ -244,8 +272,9 @@ class Supervisor:
         return state
 
     def _end(self, name: str, how: str) -> None:
-        state = self._states[name]
-        state.end_expected = True
+        with self._deciding:
+            state = self._states[name]
+            state.end_expected = True
         self._guardian.ask(how, name=name)
         if not state.ended.wait(timeout=_END_WITHIN):
             raise ServiceFailed(f"{name} could not be ended")
@@ -287,8 +316,42 @@ class Supervisor:
             return
         state.exit_code = code
         state.ended.set()
-        if state.was_ready and not state.end_expected and not self._closing:
+        if not state.was_ready or state.end_expected or self._closing.is_set():
+            return
+        if state.service.comes_back:
+            self._bring_back_later(state, _reason(code))
+        else:
             self._fail(self._describe_end(state))
+
+    def _bring_back_later(self, state: _State, why: str) -> None:
+        """Returns at once: whoever hears of ends must not wait, or no answer of the guardian arrives."""
+        lived_long = time.monotonic() - state.started_at >= LONG_LIFE_SECONDS
+        doubled = 2 * state.pause or FIRST_PAUSE_SECONDS
+        pause = FIRST_PAUSE_SECONDS if lived_long else min(doubled, LONGEST_PAUSE_SECONDS)
+        name, log = state.service.name, state.service.log
+        where = f"; its log: {log}" if log else ""
+        self._report(f"{name} ended unexpectedly ({why}) and is started again in {pause:g} s{where}")
+        threading.Thread(
+            target=self._bring_back, args=(state, pause), daemon=True, name=f"return-of-{name}"
+        ).start()
+
+    def _bring_back(self, dead: _State, pause: float) -> None:
+        if self._closing.wait(timeout=pause):
+            return
+        service = dead.service
+        with self._deciding:
+            # Somebody may have stopped or started it meanwhile, and then it is theirs.
+            if self._states[service.name] is not dead or dead.end_expected:
+                return
+            streams = _Streams.into(service.log) if service.log else None
+            try:
+                self._spawn(service, streams, after_pause=pause)
+            except ServiceFailed as error:
+                state = self._states[service.name]
+                state.ended.set()
+                # Without a guardian nothing can be started any more; that has been reported.
+                if not self._closing.is_set() and not self._failed.is_set():
+                    self._bring_back_later(state, str(error))
 
     def _note_lost_guardian(self) -> None:
         """Somebody killed it. Do its work: stop everything, and let nobody wait for an answer."""
@@ -299,8 +362,7 @@ class Supervisor:
 
     def _fail(self, message: str) -> None:
         self.failures.append(message)
-        if self._on_failure:
-            self._on_failure(message)
+        self._report(message)
         self._failed.set()
 
 

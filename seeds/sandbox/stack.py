@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from seeds.sandbox.broker import start_broker
 from seeds.sandbox.ports import LOOPBACK, choose_port
@@ -31,6 +32,8 @@ PROVIDER_PORT = 8099
 VAR = PROJECT / "var"
 # What `./dev up` tells `./dev manage` about itself.
 RUNNING = VAR / "running.json"
+# Held as long as `./dev up` lives, however it ends.
+UP_LOCK = VAR / "up.lock"
 
 # A sandbox must not be able to reach the shop that the caller's environment describes, so what begins with
 # one of these is not handed on to it.
@@ -100,7 +103,7 @@ def start_stack(
 ) -> Iterator[Stack]:
     """A store of its own in a throw-away folder: database, broker, clock and provider are nobody else's."""
     with ExitStack() as cleanup:
-        supervisor = cleanup.enter_context(Supervisor(on_failure=report))
+        supervisor = cleanup.enter_context(Supervisor(report=report))
         data_dir = Path(tempfile.mkdtemp(prefix=f"clearline-{sandbox_name}-"))
         supervisor.remove_at_end(data_dir)
         clock_file = data_dir / "clock.json"
@@ -135,11 +138,11 @@ def _stop_clock(clock_file: Path) -> None:
 def start_shop(*, port: int = WEB_PORT, report: Callable[[str], None] = say) -> Iterator[Stack]:
     """The store with its data kept in `var/`, or where DATABASE_URL and REDIS_URL say."""
     VAR.mkdir(exist_ok=True)
-    with open(VAR / "up.lock", "w") as lock, Supervisor(on_failure=report) as supervisor:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceFailed("The store is up already; only one at a time may use var/.") from None
+    with open(UP_LOCK, "w") as lock, Supervisor(report=report) as supervisor:
+        if not _take(lock):
+            raise ServiceFailed("The store is up already; only one at a time may use var/.")
+        # Of one that was killed: from here on it would be believed.
+        RUNNING.unlink(missing_ok=True)
         stack = Stack("shop", _shop_settings(), VAR, None, supervisor)
         _start_services(stack, port, report)
         addresses = {name: stack.env[name] for name in ("REDIS_URL", "PAYMENT_PROVIDER_URL")}
@@ -153,9 +156,31 @@ def start_shop(*, port: int = WEB_PORT, report: Callable[[str], None] = say) -> 
 def environment_for_manage() -> dict[str, str]:
     """The shop's settings, and the addresses of its services when it is up."""
     addresses = {"REDIS_URL": f"redis://{LOOPBACK}:{BROKER_PORT}/0"}
-    with suppress(FileNotFoundError):
-        addresses = json.loads(RUNNING.read_text())
+    if _is_shop_up():
+        with suppress(FileNotFoundError):
+            addresses = json.loads(RUNNING.read_text())
     return addresses | _shop_settings()
+
+
+def _is_shop_up() -> bool:
+    try:
+        with open(UP_LOCK) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _take(lock: IO[str]) -> bool:
+    """Whether it is ours now. `./dev manage` holds it for an instant when it looks, so ask more than once."""
+    for _ in range(5):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _shop_settings() -> dict[str, str]:
@@ -239,13 +264,18 @@ def _worker(stack: Stack, name: str, logs: Path) -> Service:
     # One host and two workers: they need not greet each other at every start.
     argv = [*_celery("worker"), *options, "--without-gossip", "--without-mingle"]
     log = logs / f"{name}.log"
-    return Service(name, argv, _talkative(stack), log=log, ready=lambda text: " ready." in text)
+    return Service(name, argv, _talkative(stack), log=log, ready=_says(" ready."), comes_back=True)
 
 
 def _beat(stack: Stack, logs: Path) -> Service:
     argv = [*_celery("beat"), "-s", str(stack.data_dir / "beat-schedule"), "-l", "INFO"]
     log = logs / "beat.log"
-    return Service("beat", argv, _talkative(stack), log=log, ready=lambda text: "beat: Starting" in text)
+    ready = _says("beat: Starting")
+    return Service("beat", argv, _talkative(stack), log=log, ready=ready, comes_back=True)
+
+
+def _says(words: str) -> Callable[[str], bool]:
+    return lambda log: words in log
 
 
 def _talkative(stack: Stack) -> dict[str, str]:
@@ -274,6 +304,10 @@ def _answers_http(port: int, path: str) -> Callable[[str], bool]:
 def _must_succeed(stack: Stack, *args: str, env: Mapping[str, str] | None = None) -> None:
     result = stack.manage(*args, env=env)
     if result.returncode:
+        _, refused, reason = f"\n{result.stderr}".rpartition("\nerror: ")
+        if refused:
+            # manage.py names the setting and the cure itself; the lines before it are noise.
+            raise ServiceFailed(reason.strip())
         last = "\n    ".join((result.stdout + result.stderr).strip().splitlines()[-15:])
         raise ServiceFailed(f"manage.py {args[0]} failed:\n    {last}")
 

@@ -113,7 +113,7 @@ def _report_coverage(supervisor: Supervisor, env: dict[str, str], folder: Path) 
 def _workshop() -> Iterator[tuple[Supervisor, dict[str, str], Path]]:
     """A supervisor, an environment that names no shop of the caller's, and a folder that goes away."""
     folder = Path(tempfile.mkdtemp(prefix="clearline-test-"))
-    with Supervisor(on_failure=say) as supervisor:
+    with Supervisor(report=say) as supervisor:
         supervisor.remove_at_end(folder)
         # Collected for nobody, but its absence is warned of.
         (folder / "static").mkdir()

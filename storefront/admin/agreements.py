@@ -27,7 +27,7 @@ from carriers.versions import FOREVER
 from catalog.models import Channel, Condition, Organization, Variant
 from storefront.admin.desk import (
     ActForm,
-    InstantInput,
+    InstantField,
     KnownFilter,
     ReadOnlyInline,
     WithdrawableAdmin,
@@ -85,10 +85,9 @@ class AgreementForm(ActForm):
     conditions = forms.MultipleChoiceField(
         choices=[_ANY, *Condition.choices], widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
-    valid_from = forms.DateTimeField(widget=InstantInput, label="Valid from (UTC)")
-    valid_until = forms.DateTimeField(
+    valid_from = InstantField(label="Valid from (UTC)")
+    valid_until = InstantField(
         required=False,
-        widget=InstantInput,
         label="Valid until (UTC)",
         help_text="The end itself no longer counts; empty: no end",
     )

@@ -22,7 +22,7 @@ from carriers.versions import FOREVER
 from catalog.models import Variant
 from storefront.admin.desk import (
     ActForm,
-    InstantInput,
+    InstantField,
     KnownFilter,
     WithdrawableAdmin,
     act_page,
@@ -58,10 +58,9 @@ class ApprovalForm(ActForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="What is limited, in plain words; needed for an approval with limits",
     )
-    valid_from = forms.DateTimeField(widget=InstantInput, label="Valid from (UTC)")
-    valid_until = forms.DateTimeField(
+    valid_from = InstantField(label="Valid from (UTC)")
+    valid_until = InstantField(
         required=False,
-        widget=InstantInput,
         label="Valid until (UTC)",
         help_text="The end itself no longer counts; empty: no end",
     )

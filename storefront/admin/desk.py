@@ -5,8 +5,9 @@ buttons call the same named functions as API and scenarios do.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -42,6 +43,9 @@ class DeskAdmin(ModelAdmin):
     list_per_page = 50
     list_filter_submit = True
     warn_unsaved_form = True
+
+    class Media:
+        css: ClassVar = {"all": ("desk/desk.css",)}
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions: dict[str, Any] = super().get_actions(request)
@@ -192,6 +196,22 @@ class InstantInput(forms.DateTimeInput):
         )
 
 
+# No mobile phone was on sale anywhere before: an earlier date is a slip of the hand.
+EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
+
+
+class InstantField(forms.DateTimeField):
+    """An instant in UTC, not before there was anything to sell."""
+
+    widget = InstantInput
+
+    def clean(self, value: Any) -> datetime | None:
+        instant: datetime | None = super().clean(value)
+        if instant is not None and instant < EARLIEST:
+            raise forms.ValidationError(f"{instant:%Y} is too early; take a year from {EARLIEST:%Y} on.")
+        return instant
+
+
 class ActForm(forms.Form):
     """Input of one act. `run` calls it and says in a sentence what was done."""
 
@@ -287,8 +307,34 @@ def next_code(prefix: str, kind: str) -> str:
     return f"{prefix}-{Fact.objects.filter(kind=kind).count() + 1:04d}"
 
 
+# What the shop itself may have against a checkout, in the desk's words: code -> words.
+_SHOP_WORDS: dict[str, str] = {
+    "NOT_DECIDED": "Could not be decided at that moment",
+    "NOT_SOLD_HERE": "For another territory or channel than the shop's",
+    "OFFER_NOT_LIVE": "The offer was not live",
+    "OFFER_CHANGED": "The vendor had changed the offer",
+    "PRICE_CHANGED": "The price had changed",
+    "PLAN_NOT_ON_SALE": "The plan was no longer sold",
+    "OUT_OF_STOCK": "Not enough in stock",
+    "CART_EMPTY": "The cart was empty",
+    "CART_CHANGED": "The cart had changed since the checkout began",
+    "BUYER_INVALID": "Name, e-mail or address could not be kept",
+    "CARD_INVALID": "The card number was wrong",
+    "CARD_DECLINED": "The card was declined",
+    "PAYMENT_UNAVAILABLE": "The payment provider did not answer",
+    "CHECKOUT_ENDED": "The checkout had ended already",
+    "SHOP_BUSY": "Too many bought at that moment",
+}
+
+
 def say_reasons(codes: list[str]) -> str:
-    return "; ".join(REASON_CODES[code].title if code in REASON_CODES else code for code in codes)
+    return "; ".join(
+        REASON_CODES[code].title if code in REASON_CODES else _SHOP_WORDS.get(code, code) for code in codes
+    )
+
+
+def say_amount(amount: Decimal, currency: str) -> str:
+    return f"{amount:,.2f} {currency}"
 
 
 # --- the menu -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from storefront import accounts
 from storefront.accounts import InvalidKey
 from storefront.admin.desk import (
     ActForm,
-    InstantInput,
+    InstantField,
     ReadOnlyAdmin,
     act_page,
     changelist_url,
@@ -29,6 +29,7 @@ from storefront.models import VendorKey
 from storefront.requests import actor_of
 
 USUAL_LIFE = timedelta(days=365)
+LONGEST_LIFE = timedelta(days=5 * 365)
 
 
 class KeyForm(ActForm):
@@ -41,7 +42,16 @@ class KeyForm(ActForm):
     label = forms.CharField(
         max_length=64, widget=UnfoldAdminTextInputWidget, help_text="Where it is used, e.g. stock system"
     )
-    expires_at = forms.DateTimeField(widget=InstantInput, label="Expires (UTC)")
+    expires_at = InstantField(label="Expires (UTC)")
+
+    def clean_expires_at(self) -> datetime:
+        expires_at: datetime = self.cleaned_data["expires_at"]
+        latest = clock.now() + LONGEST_LIFE
+        if expires_at > latest:
+            raise forms.ValidationError(
+                f"A key lives at most five years; take a date until {latest:%Y-%m-%d}."
+            )
+        return expires_at
 
 
 class RevokeForm(ActForm):

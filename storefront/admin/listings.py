@@ -13,7 +13,7 @@ from unfold.decorators import action, display
 
 from authorization.models import Delisting
 from catalog.models import Listing, ListingHost, OfferState, Stock
-from storefront.admin.desk import ReadOnlyInline, RecordAdmin, say_reasons
+from storefront.admin.desk import ReadOnlyInline, RecordAdmin, say_amount, say_reasons
 
 STATE_COLOURS = {
     OfferState.LIVE: "success",
@@ -52,8 +52,7 @@ class ListingAdmin(RecordAdmin):
         "show_states",
         "condition",
         "territory",
-        "price_amount",
-        "price_currency",
+        "price",
         "on_hand",
     )
     list_filter = ("offers__state", "vendor", "condition", "territory")
@@ -69,6 +68,10 @@ class ListingAdmin(RecordAdmin):
     @display(description="offers")
     def show_states(self, listing: Listing) -> str:
         return ", ".join(f"{offer.host.code}: {offer.state}" for offer in listing.offers.all())
+
+    @display(description="price", ordering="price_amount")
+    def price(self, listing: Listing) -> str:
+        return say_amount(listing.price_amount, listing.price_currency)
 
     @display(description="on hand", ordering="stock__on_hand")
     def on_hand(self, listing: Listing) -> int:
@@ -97,7 +100,7 @@ class OfferAdmin(RecordAdmin):
 
     @display(description="price")
     def price(self, offer: ListingHost) -> str:
-        return f"{offer.listing.price_amount} {offer.listing.price_currency}"
+        return say_amount(offer.listing.price_amount, offer.listing.price_currency)
 
     @action(description="Decisions about it", icon="gavel", permissions=["view"])
     def decisions(self, request: HttpRequest, object_id: str) -> HttpResponse:

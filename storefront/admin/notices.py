@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
@@ -13,7 +13,15 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from authorization.actors import Actor
 from storefront import notices
-from storefront.admin.desk import ActForm, ReadOnlyAdmin, RecordAdmin, act_page, change_url, subject_or_404
+from storefront.admin.desk import (
+    ActForm,
+    ReadOnlyAdmin,
+    RecordAdmin,
+    act_page,
+    change_url,
+    require,
+    subject_or_404,
+)
 from storefront.models import Notice, RemovalProof, SentMessage
 from storefront.notices import InvalidNotice
 from storefront.proofs import proof_link, verify_proof
@@ -80,16 +88,12 @@ class NoticeAdmin(ReadOnlyAdmin):
     @action(description="Edit the draft", icon="edit", permissions=["act"])
     def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
         notice: Notice = subject_or_404(self, request, object_id)
-        return act_page(
-            self,
+        return self._act(
             request,
+            notice,
             EditForm,
             title="Edit the draft",
-            permission="storefront.change_notice",
-            subject=notice,
             initial={"title": notice.title, "body": notice.body, "seen_body": notice.body},
-            done_url=change_url(notice),
-            refusals=(InvalidNotice,),
         )
 
     @action(
@@ -101,15 +105,43 @@ class NoticeAdmin(ReadOnlyAdmin):
     )
     def publish(self, request: HttpRequest, object_id: str) -> HttpResponse:
         notice: Notice = subject_or_404(self, request, object_id)
+        return self._act(
+            request,
+            notice,
+            PublishForm,
+            title=f"Publish: {notice.title}",
+            intro=notice.body,
+            initial={"seen_body": notice.body},
+        )
+
+    def _act(
+        self,
+        request: HttpRequest,
+        notice: Notice,
+        form_class: type[ActForm],
+        *,
+        title: str,
+        initial: dict[str, str],
+        intro: str = "",
+    ) -> HttpResponse:
+        """The list offers its buttons in every row: a published notice says that it is, and shows itself."""
+        require(request, "storefront.change_notice")
+        if notice.published_at is not None:
+            messages.warning(
+                request,
+                f"This notice was published on {notice.published_at:%Y-%m-%d %H:%M} UTC and stays as it is. "
+                "Say what is new in a new one.",
+            )
+            return HttpResponseRedirect(change_url(notice))
         return act_page(
             self,
             request,
-            PublishForm,
-            title=f"Publish: {notice.title}",
+            form_class,
+            title=title,
             permission="storefront.change_notice",
             subject=notice,
-            intro=notice.body,
-            initial={"seen_body": notice.body},
+            intro=intro,
+            initial=initial,
             done_url=change_url(notice),
             refusals=(InvalidNotice,),
         )

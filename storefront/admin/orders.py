@@ -20,6 +20,7 @@ from storefront.admin.desk import (
     RecordAdmin,
     act_page,
     change_url,
+    say_amount,
     say_reasons,
     subject_or_404,
 )
@@ -74,11 +75,11 @@ class OrderLineInline(ReadOnlyInline):
         "vendor",
         "plan",
         "quantity",
-        "price_amount",
-        "price_currency",
-        "plan_price_amount",
+        "price",
+        "plan_price",
         "decision",
     )
+    readonly_fields = ("price", "plan_price")
     show_change_link = False
     show_title = False
 
@@ -88,6 +89,14 @@ class OrderLineInline(ReadOnlyInline):
             "offer__listing__vendor", "offer__host", "listing__vendor", "vendor", "plan", "decision"
         )
 
+    @display(description="price")
+    def price(self, line: OrderLine) -> str:
+        return say_amount(line.price_amount, line.price_currency)
+
+    @display(description="price of the plan")
+    def plan_price(self, line: OrderLine) -> str:
+        return say_amount(line.plan_price_amount, line.price_currency) if line.plan_price_amount else ""
+
 
 @admin.register(Order)
 class OrderAdmin(RecordAdmin):
@@ -95,8 +104,7 @@ class OrderAdmin(RecordAdmin):
         "id",
         "show_state",
         "buyer_name",
-        "total_amount",
-        "total_currency",
+        "total",
         "sold_at",
         "revision",
         "held_reason",
@@ -115,6 +123,10 @@ class OrderAdmin(RecordAdmin):
     )
     def show_state(self, order: Order) -> str:
         return order.state
+
+    @display(description="total", ordering="total_amount")
+    def total(self, order: Order) -> str:
+        return say_amount(order.total_amount, order.total_currency)
 
     def fits(self, action: str, row: Order) -> bool:
         return action in orders.MOVES[row.state].values()
@@ -146,7 +158,7 @@ class OrderAdmin(RecordAdmin):
             title=f"{verb} order {order.pk}",
             permission="storefront.change_order",
             subject=order,
-            intro=f"{order.buyer_name}, {order.total_amount} {order.total_currency}, {order.state}.",
+            intro=f"{order.buyer_name}, {self.total(order)}, {order.state}.",
             done_url=change_url(order),
             refusals=(InvalidOrderMove,),
         )
@@ -156,8 +168,7 @@ class OrderAdmin(RecordAdmin):
 class PaymentIntentAdmin(RecordAdmin):
     list_display = (
         "id",
-        "amount",
-        "currency",
+        "total",
         "state",
         "provider_id",
         "decline_reason",
@@ -168,16 +179,25 @@ class PaymentIntentAdmin(RecordAdmin):
     search_fields = ("=id", "=checkout_key", "=cart_id", "provider_id")
     ordering = ("-created_at",)
 
+    @display(description="amount", ordering="amount")
+    def total(self, intent: PaymentIntent) -> str:
+        return say_amount(intent.amount, intent.currency)
+
 
 class CartLineInline(ReadOnlyInline):
     model = CartLine
-    fields = ("offer", "plan", "quantity", "price_amount", "price_currency", "added_at")
+    fields = ("offer", "plan", "quantity", "price", "added_at")
+    readonly_fields = ("price",)
     show_change_link = False
     show_title = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CartLine]:
         rows: QuerySet[CartLine] = super().get_queryset(request)
         return rows.select_related("offer__listing__vendor", "offer__host", "plan")
+
+    @display(description="price")
+    def price(self, line: CartLine) -> str:
+        return say_amount(line.price_amount, line.price_currency)
 
 
 @admin.register(Cart)

@@ -22,7 +22,7 @@ from authorization.revocations import (
 )
 from carriers.models import HostCarrier
 from catalog.models import Device, Listing, Organization, Variant
-from storefront.admin.desk import InstantInput
+from storefront.admin.desk import InstantField
 
 _NOT_OF_AGREEMENTS = {"CARRIER_TESTS_PENDING", "CARRIER_WITHDRAWS"}
 _NOT_OF_APPROVALS = {"MANUFACTURER_DISCLAIMS", "AGREEMENT_TERMINATED", "VENDOR_CONDUCT"}
@@ -42,8 +42,8 @@ class WithdrawalForm(forms.Form):
         help_text="The party: a manufacturer, a host carrier, the shop. The proof of removal goes to it.",
     )
     reason_code = forms.ChoiceField(widget=UnfoldAdminSelectWidget, label="Reason")
-    word_received_at = forms.DateTimeField(
-        widget=InstantInput, label="When the word was received (UTC)", help_text="Not when you act on it"
+    word_received_at = InstantField(
+        label="When the word was received (UTC)", help_text="Not when you act on it"
     )
     note = forms.CharField(
         max_length=500,
@@ -53,6 +53,9 @@ class WithdrawalForm(forms.Form):
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
 
     reasons: list[tuple[str, str]] = []
+    # What confirming it records, and the words for it where no offer falls.
+    noun = "revocation"
+    record_label = "Record the revocation"
 
     def __init__(self, *args: Any, fact: Fact | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -91,6 +94,8 @@ class HoldForm(WithdrawalForm):
     """A hold also says what it stops. Values of one field are alternatives, the fields hold together."""
 
     reasons = _reasons(without=set())
+    noun = "hold"
+    record_label = "Place the hold"
     target_fields = (
         "manufacturers",
         "vendors",

@@ -16,7 +16,9 @@ from rest_framework.request import Request
 from storefront.api.parsing import is_storable
 from storefront.api.problems import FieldError, Problem, field_errors, invalid
 
-_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?")
+_AMOUNT = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]{1,2})?")
+# What the column holds: twelve digits, two of them decimals.
+MAX_AMOUNT = Decimal("9999999999.99")
 
 
 class Members(serializers.Serializer[Any]):
@@ -98,12 +100,14 @@ class Amount(Text):
     """Money as text, so that no reader makes a binary fraction of it."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, str) or not _AMOUNT.fullmatch(data):
+        # A minus sign is read, so that what is below zero is told so.
+        if not isinstance(data, str) or not _AMOUNT.fullmatch(data.removeprefix("-")):
             hint = 'Give the amount as a string with at most two decimals, e.g. "199.00".'
             raise serializers.ValidationError(hint, code="invalid_amount")
         amount = Decimal(data)
-        if amount <= 0:
-            raise serializers.ValidationError("The price must be above zero.", code="min_value")
+        if not 0 < amount <= MAX_AMOUNT:
+            code = "max_value" if amount > 0 else "min_value"
+            raise serializers.ValidationError(f"The price must be positive, at most {MAX_AMOUNT}.", code=code)
         return amount
 
 

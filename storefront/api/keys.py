@@ -11,6 +11,7 @@ from authorization import clock
 from authorization.actors import Actor
 from catalog.models import Organization
 from storefront import accounts
+from storefront.api.problems import SEND_THE_KEY
 from storefront.models import VendorKey
 
 
@@ -36,7 +37,7 @@ class VendorKeyAuthentication(BaseAuthentication):
             return None
         scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
-            raise AuthenticationFailed("Send the key as: Authorization: Bearer sk_live_…")
+            raise AuthenticationFailed(SEND_THE_KEY)
         key = accounts.find_vendor_key(secret.strip(), clock.now())
         if key is None:
             # One answer for unknown, revoked and expired: a stranger learns nothing from it.

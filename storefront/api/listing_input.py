@@ -11,6 +11,7 @@ from storefront.api.pagination import PageQuery
 from storefront.api.problems import FieldError, invalid
 from storefront.api.restrictions import check_names, territory_field
 from storefront.api.variants import find_variants
+from storefront.plans import SHOP_CURRENCY
 
 MAX_ON_HAND = 1_000_000
 _SKU = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -22,7 +23,9 @@ _BY_VERB = (
 
 class PriceBody(Members):
     amount = Amount()
-    currency = Pattern("[A-Z]{3}", "Give the currency as an ISO 4217 code of three capitals, e.g. USD.")
+    currency = Pattern(
+        SHOP_CURRENCY, f"The shop sells in {SHOP_CURRENCY}: give the price in {SHOP_CURRENCY}."
+    )
 
 
 class ListingBody(Members):

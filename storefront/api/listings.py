@@ -184,10 +184,15 @@ def check_published(results: list[dict[str, Any]]) -> None:
     }
     raise Problem(
         "listing_not_authorized",
-        f"Every host refused ({len(results)}), for {len(reasons)} reasons in all.",
+        _every_host_refused(hosts=len(results), reasons=len(reasons)),
         results=results,
         reasons=list(reasons.values()),
     )
+
+
+def _every_host_refused(*, hosts: int, reasons: int) -> str:
+    who = "The one host refused" if hosts == 1 else f"Every host refused ({hosts})"
+    return f"{who}, for {reasons} reason{'' if reasons == 1 else 's in all'}."
 
 
 def _matches(header: str, etag: str | None, *, is_weak_enough: bool = False) -> bool:

@@ -1,6 +1,7 @@
 """The pages that the `type` of a problem names. Public: whoever meets a problem may read what it means."""
 
 from django.http import HttpRequest, HttpResponse
+from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -33,12 +34,18 @@ def problem_page(request: HttpRequest, code: str) -> HttpResponse:
         "<p><code>{}</code>, status {}</p><p>{}</p><h2>What to do</h2><p>{}</p>",
         code,
         problem_type.status,
-        problem_type.meaning,
-        problem_type.cure,
+        _with_code(problem_type.meaning),
+        _with_code(problem_type.cure),
     )
     if code == "listing_not_authorized":
         body = format_html("{}{}", body, _reason_table())
     return _page(problem_type.title, body)
+
+
+def _with_code(text: str) -> str:
+    """What stands between backticks, which clients see in `detail` too, as code."""
+    parts = (("code" if place % 2 else "span", part) for place, part in enumerate(text.split("`")))
+    return format_html_join("", "<{0}>{1}</{0}>", parts)
 
 
 def _reason_table() -> str:
@@ -54,13 +61,24 @@ def _reason_table() -> str:
     )
 
 
+def _style_sheets() -> str:
+    return format_html_join(
+        "",
+        '<link rel="stylesheet" href="{}">',
+        ((static(name),) for name in ("shop/pico-2.1.1.min.css", "shop/shop.css")),
+    )
+
+
 def _page(title: str, body: str) -> HttpResponse:
     return HttpResponse(
         format_html(
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}</title>'
-            '<meta name="viewport" content="width=device-width"></head>'
-            '<body><main><h1>{}</h1>{}<p><a href="/v1/problems">All problems</a></p></main></body></html>',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<meta name="color-scheme" content="light dark">{}</head>'
+            '<body><main class="container"><h1>{}</h1>{}<p><a href="/v1/problems">All problems</a></p></main>'
+            "</body></html>",
             title,
+            _style_sheets(),
             title,
             body,
         )

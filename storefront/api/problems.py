@@ -27,6 +27,7 @@ from storefront.api.problem_types import PROBLEM_TYPES
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 5
+SEND_THE_KEY = "Send your key as: Authorization: Bearer sk_live_…"
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             # Set by the view from VendorKeyAuthentication.authenticate_header.
             headers = {"WWW-Authenticate": getattr(error, "auth_header", "Bearer")}
-            return problem_response(request, "unauthenticated", str(error.detail), headers=headers)
+            no_key = isinstance(error, exceptions.NotAuthenticated)
+            detail = f"No key was sent. {SEND_THE_KEY}" if no_key else str(error.detail)
+            return problem_response(request, "unauthenticated", detail, headers=headers)
         case exceptions.APIException():
             code = _code_of(error.status_code)
             return problem_response(request, code, str(error.detail), status=error.status_code)

@@ -84,9 +84,18 @@ class UnkeptInput(forms.TextInput):
         return None
 
 
+_LONGEST_EMAIL = 254
+_OPEN_AGAIN = "Open the checkout again from your cart."
+
+
 class CheckoutForm(forms.Form):
     # One form is one attempt to pay: sending it twice makes one order.
-    checkout_key = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput)
+    checkout_key = forms.UUIDField(
+        label="Checkout",
+        initial=uuid4,
+        widget=forms.HiddenInput,
+        error_messages={"required": _OPEN_AGAIN, "invalid": _OPEN_AGAIN},
+    )
     buyer_name = forms.CharField(
         label="Full name",
         max_length=150,
@@ -95,11 +104,13 @@ class CheckoutForm(forms.Form):
     )
     buyer_email = forms.EmailField(
         label="E-mail",
+        max_length=_LONGEST_EMAIL,
         help_text="For the receipt, and for word if anything about your order changes.",
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
         error_messages={
             "required": "Enter an e-mail address, like name@example.com.",
             "invalid": "Enter an e-mail address in the form name@example.com.",
+            "max_length": f"The e-mail address is too long: take at most {_LONGEST_EMAIL} characters.",
         },
     )
     ship_to = forms.CharField(

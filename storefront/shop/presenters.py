@@ -95,18 +95,29 @@ def badge(host: HostCarrier, word: CarrierWord, *, limits: Mapping[int, str], at
 
 def _why_not_approved(host: HostCarrier, word: CarrierWord) -> str:
     codes = {reason.code for reason in word.reasons}
+    if word.approval is None:
+        return _held_unapproved(host, word)
     if "ON_HOLD" in codes or "CARRIER_APPROVAL_SUSPENDED" in codes:
         return "On hold: the approval does not count until the hold is lifted."
     if "CARRIER_APPROVAL_REVOKED" in codes:
         return f"{host.name} has withdrawn its approval."
     if "CARRIER_APPROVAL_EXPIRED" in codes:
         return "The approval has ended."
-    state = word.approval.state if word.approval is not None else ""
+    state = word.approval.state
     if state in ("requested", "in_test"):
         return f"{host.name} has not finished testing it."
     if state == "rejected":
         return f"{host.name} refused it."
     return "The approval is not in force."
+
+
+def _held_unapproved(host: HostCarrier, word: CarrierWord) -> str:
+    """There is no approval that a hold could suspend. Who holds it follows from why it is held."""
+    if "CARRIER_TESTS_PENDING" in word.hold_reasons:
+        return f"On hold by the network: {host.name} has not finished testing it."
+    if "CARRIER_WITHDRAWS" in word.hold_reasons:
+        return f"On hold by the network: {host.name} has not approved it."
+    return f"On hold, and {host.name} has not told us that it approved this exact model."
 
 
 # --- offers -------------------------------------------------------------------------------------------------

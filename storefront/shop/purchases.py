@@ -84,20 +84,18 @@ def _new_price(view: CartLineView) -> str:
     return money(amount * line.quantity, listing.price_currency)
 
 
-_ORDER_STATES: Mapping[str, tuple[str, str]] = {
-    Order.State.PLACED: ("Placed", "We have your order and are getting it ready to ship."),
-    Order.State.HELD: (
-        "On hold",
-        "We must not ship it as things are, and do not charge your card meanwhile. We will either ship it, once "
-        "it may be sold again, or refund it, and tell you by e-mail. You need to do nothing.",
-    ),
-    Order.State.SHIPPED: ("Shipped", "It is on its way to you."),
-    Order.State.REFUNDED: ("Refunded", "It is not coming, and your money is going back to your card."),
+_ORDER_STATES: Mapping[str, str] = {
+    Order.State.PLACED: "Placed",
+    Order.State.HELD: "On hold",
+    Order.State.SHIPPED: "Shipped",
+    Order.State.REFUNDED: "Refunded",
 }
 _PAYMENT_STATES: Mapping[str, str] = {
     PaymentIntent.State.AUTHORIZED: "Reserved on your card, not charged yet",
     PaymentIntent.State.CAPTURED: "Charged to your card",
+    PaymentIntent.State.VOIDING: "Being given back: no money is kept",
     PaymentIntent.State.VOIDED: "Released: your card is not charged",
+    PaymentIntent.State.REFUNDED: "Given back to your card",
 }
 
 
@@ -114,6 +112,7 @@ class OrderLinePart:
 @dataclass(frozen=True)
 class OrderPart:
     row: Order
+    title: str
     state: str
     what_now: str
     payment: str
@@ -122,15 +121,49 @@ class OrderPart:
 
 
 def order(row: Order, lines: Iterable[OrderLine]) -> OrderPart:
-    state, what_now = _ORDER_STATES[row.state]
+    is_stopped = row.state in (Order.State.HELD, Order.State.REFUNDED)
     return OrderPart(
         row=row,
-        state=state,
-        what_now=what_now,
+        title="Your order" if is_stopped else f"Thank you, {row.buyer_name}",
+        state=_ORDER_STATES[row.state],
+        what_now=_what_now(row),
         payment=_PAYMENT_STATES.get(row.intent.state, ""),
         lines=[_order_line(line) for line in lines],
         total=money(row.total_amount, row.total_currency),
     )
+
+
+def _what_now(row: Order) -> str:
+    """What becomes of it. Why an order is held is the desk's knowledge: it may be a vendor's legal trouble."""
+    if row.state == Order.State.PLACED:
+        return "We have your order and are getting it ready to ship."
+    if row.state == Order.State.SHIPPED:
+        return "It is on its way to you."
+    if row.state == Order.State.REFUNDED:
+        return f"It is not coming. {_money_back(row.intent)}"
+    return (
+        f"At the moment we may not sell what you ordered, so we must not ship it. {_money_meanwhile(row.intent)} "
+        "We will either ship it, once it may be sold again, or refund it, and tell you by e-mail. You need to do "
+        "nothing."
+    )
+
+
+def _money_meanwhile(intent: PaymentIntent) -> str:
+    if intent.state == PaymentIntent.State.CAPTURED:
+        # The capture is the last that happened to the payment.
+        return (
+            f"Your card was charged on {intent.updated_at:%-d %B %Y}; we give it back if the phone may not be "
+            "sold again."
+        )
+    return "We do not charge your card meanwhile."
+
+
+def _money_back(intent: PaymentIntent) -> str:
+    if intent.state == PaymentIntent.State.VOIDED:
+        return "Your card was not charged."
+    if intent.state == PaymentIntent.State.REFUNDED:
+        return "Your money was given back to your card."
+    return "Whatever was reserved on your card or charged to it is going back."
 
 
 def _order_line(line: OrderLine) -> OrderLinePart:

@@ -67,6 +67,11 @@ def hosts_on_sale() -> QuerySet[HostCarrier]:
     return HostCarrier.objects.filter(Exists(live_offers().filter(host=OuterRef("pk")))).order_by("name")
 
 
+def host_names() -> dict[str, str]:
+    """The name of every host carrier by its code."""
+    return dict(HostCarrier.objects.values_list("code", "name"))
+
+
 def conditions_on_sale() -> list[str]:
     """In the order of the catalogue: new first."""
     return [value for value in Condition.values if live_offers().filter(listing__condition=value).exists()]
@@ -160,7 +165,7 @@ def judge(
     try:
         # In this order: evidence read before the revision could be older than the stamp it gets.
         revision, at = decisions.present(at)
-        world = decisions.load_world([*questions, *pairs.values()], revision=revision)
+        world = decisions.load_world([*questions, *pairs.values()], revision=revision, at=at)
     except DatabaseError as error:
         # Without evidence nothing is decided: no offer is for sale, and no badge says approved.
         log.warning("page.not_decided", error=str(error))

@@ -1,9 +1,37 @@
-"""A signed statement as a table."""
+"""A signed statement in words, for who reads it. What was signed is the statement itself, to the letter."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from authorization.revocations import WITHDRAWAL_REASONS
+from authorization.rules import REASON_CODES
+
+_LABELS: Mapping[str, str] = {
+    "fact": "What was withdrawn",
+    "kind": "Kind",
+    "requested_by": "On whose word",
+    "reason_code": "Reason",
+    "word_received_at": "Word received",
+    "decided_at": "Sale stopped",
+    "revision": "Number of the change in our records",
+    "offers": "Offers taken off sale",
+    "survivors": "Offers still on sale, on other authority",
+    "orders_before": "Orders placed before the sale stopped",
+    "late_orders": "Orders sold after the sale stopped",
+    "sku": "Seller's item number",
+    "model_number": "Model number",
+    "host": "Network",
+    "delisted_at": "Taken off sale",
+    "reason_codes": "Why",
+}
+_KINDS: Mapping[str, str] = {
+    "agreement": "Reseller agreement, revoked",
+    "approval": "Carrier approval, revoked",
+    "hold": "Hold, placed",
+}
 
 
 @dataclass(frozen=True)
@@ -16,31 +44,45 @@ class Fact:
     rows: Sequence[Sequence[str]] = ()
 
 
-def statement_facts(statement: Mapping[str, Any]) -> list[Fact]:
-    """Every key of the statement in its own order, nothing left out: what is shown is what was signed."""
-    return [_fact(key, value) for key, value in statement.items()]
+def statement_facts(statement: Mapping[str, Any], *, host_names: Mapping[str, str]) -> list[Fact]:
+    """Every key of the statement in its own order, nothing left out. `host_names` are by code."""
+    return [_fact(key, value, host_names) for key, value in statement.items()]
 
 
-def _fact(key: str, value: Any) -> Fact:
-    label = _label(key)
+def statement_text(statement: Mapping[str, Any]) -> str:
+    """The statement itself, with its codes and every digit of its instants."""
+    return json.dumps(statement, indent=2, ensure_ascii=False)
+
+
+def _fact(key: str, value: Any, host_names: Mapping[str, str]) -> Fact:
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         keys = list(value[0])
         return Fact(
-            label,
+            _label(key),
             columns=[_label(key) for key in keys],
-            rows=[[_value(key, item.get(key)) for key in keys] for item in value],
+            rows=[[_value(key, item.get(key), host_names) for key in keys] for item in value],
         )
-    return Fact(label, _value(key, value))
+    return Fact(_label(key), _value(key, value, host_names))
 
 
-def _value(key: str, value: Any) -> str:
+def _value(key: str, value: Any, host_names: Mapping[str, str]) -> str:
     if key.endswith("_at") and isinstance(value, str):
-        return f"{datetime.fromisoformat(value):%-d %B %Y, %H:%M:%S.%f} UTC"
+        return f"{datetime.fromisoformat(value):%-d %B %Y, %H:%M:%S} UTC"
+    match key:
+        case "kind":
+            return _KINDS.get(str(value), str(value))
+        case "host":
+            return host_names.get(str(value), str(value))
+        case "reason_code":
+            return WITHDRAWAL_REASONS.get(str(value), str(value))
+        case "reason_codes" if isinstance(value, list):
+            codes = [str(code) for code in value]
+            return "; ".join(REASON_CODES[code].title if code in REASON_CODES else code for code in codes)
     return _plain(value)
 
 
 def _label(key: str) -> str:
-    return key.replace("_", " ").capitalize()
+    return _LABELS.get(key) or key.replace("_", " ").capitalize()
 
 
 def _plain(value: Any) -> str:

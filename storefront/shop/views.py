@@ -254,7 +254,8 @@ def proof_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
     context = {
         "proof": proof,
         "is_valid": verify_proof(proof),
-        "facts": statements.statement_facts(proof.statement),
+        "facts": statements.statement_facts(proof.statement, host_names=selectors.host_names()),
+        "statement": statements.statement_text(proof.statement),
         "noindex": True,
     }
     return render(request, "shop/proof.html", context)

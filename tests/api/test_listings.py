@@ -389,3 +389,19 @@ def test_a_page_of_50_costs_as_many_queries_as_one_of_5(world: SmallWorld, api: 
 )
 def test_the_status_is_the_strongest_state(states: list[str], status: str) -> None:
     assert listing_output.status_of(states) == status
+
+
+@pytest.mark.parametrize(
+    ("price", "pointer", "said"),
+    [
+        ({"amount": "1.00", "currency": "EUR"}, "/price/currency", "give the price in USD"),
+        ({"amount": "-1", "currency": "USD"}, "/price/amount", "positive, at most 9999999999.99"),
+        ({"amount": "10000000000", "currency": "USD"}, "/price/amount", "positive, at most 9999999999.99"),
+    ],
+)
+def test_a_price_that_the_shop_cannot_take_is_refused_with_the_cure(api, world, price, pointer, said):
+    response = api.put("/v1/listings/A-1", world.body(price=price))
+
+    [error] = response.json()["errors"]
+    assert (response.status_code, error["pointer"]) == (400, pointer)
+    assert said in error["detail"]

@@ -124,12 +124,16 @@ def test_a_database_that_does_not_answer(
 @pytest.mark.parametrize("code", sorted(PROBLEM_TYPES))
 def test_each_type_resolves_to_its_page(stranger: Caller, code: str) -> None:
     page = stranger.get(f"/v1/problems/{code}").content.decode()
+    assert "`" not in page
+    assert "shop/shop.css" in page
     assert code in page
     assert "What to do" in page
 
 
 def test_the_type_of_a_problem_can_be_opened(stranger: Caller, db: None) -> None:
-    url = problem(stranger.get("/v1/me"), 401, "unauthenticated")["type"]
+    body = problem(stranger.get("/v1/me"), 401, "unauthenticated")
+    assert "Authorization: Bearer sk_live_" in body["detail"]
+    url = body["type"]
     assert url == "http://testserver/v1/problems/unauthenticated"
     assert stranger.get(url.removeprefix("http://testserver")).status_code == 200
 

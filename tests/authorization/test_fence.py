@@ -88,15 +88,15 @@ def test_a_decision_reads_its_revision_before_its_evidence(monkeypatch):
     question = decisions.question_for_offer(world.offer)
     load_world = decisions.load_world
 
-    def revoked_meanwhile(questions, *, revision):
-        at = clock.now()
+    def revoked_meanwhile(questions, *, revision, at):
         change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")
         monkeypatch.setattr(decisions, "load_world", load_world)
-        digest = revocations.preview(change, at=at).digest
+        now = clock.now()
+        digest = revocations.preview(change, at=now).digest
         revocations.execute(
             change, digest=digest, requested_by="maker", word_received_at=at, note="now", by=BY, at=at
         )
-        return load_world(questions, revision=revision)
+        return load_world(questions, revision=revision, at=at)
 
     monkeypatch.setattr(decisions, "load_world", revoked_meanwhile)
     answer = decisions.decide(question, at=clock.now())

@@ -108,7 +108,33 @@ def test_what_a_dead_worker_claimed_is_done_when_its_lease_ends():
     assert outbox._claim(clock.now())
     assert outbox.pump() == 0, "claimed by the worker that then died"
     OutboxRow.objects.exclude(handler="").update(claimed_until=outbox._machine_now() - timedelta(seconds=1))
-    assert outbox.pump() == 1
+    assert outbox.pump() == 0, "the death counts as an attempt"
+    assert outbox.pump(at=later(60)) == 1
+
+
+@pytest.mark.django_db
+def test_a_row_that_kills_its_workers_is_given_up_in_the_end():
+    event_id = announce("noted")
+    for day in range(1, len(outbox.BACKOFF_S) + 3):
+        at = later(day * 86_400)
+        outbox._claim(at())
+        lapsed = outbox._machine_now() - timedelta(seconds=1)
+        OutboxRow.objects.filter(claimed_until__isnull=False).update(claimed_until=lapsed)
+        # Another worker finds the lease run out.
+        for row in outbox._claim(at()):
+            outbox._retry_later(row, at(), RuntimeError("died"))
+    rows = OutboxRow.objects.filter(event_id=event_id).exclude(handler="")
+    assert rows.filter(is_dead=True).count() == 1
+    assert not DONE
+
+
+@pytest.mark.django_db
+def test_who_has_lost_the_lease_does_not_work():
+    announce("noted")
+    (row,) = outbox._claim(clock.now())
+    OutboxRow.objects.filter(pk=row.pk).update(claimed_until=outbox._machine_now() - timedelta(seconds=1))
+    assert outbox._work(row, clock.now()) == 0
+    assert not DONE
 
 
 @pytest.mark.django_db

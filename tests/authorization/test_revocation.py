@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from authorization import clock, holds, outbox, revocations, sweeps
+from authorization import agreements, approvals, clock, holds, outbox, revocations, sweeps
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import Delisting, LedgerEntry, OutboxRow, Revision, Revocation, Sweep
 from authorization.revocations import PlaceHold, RevokeAgreement, RevokeApproval
 from catalog.models import ListingHost, OfferState
-from seeds.factories import HostCarrierFactory, make_agreement, make_sellable
+from seeds.factories import HostCarrierFactory, OrganizationFactory, make_agreement, make_sellable
 from storefront import withdrawals
 
 pytestmark = pytest.mark.django_db
@@ -143,6 +143,8 @@ def test_a_confirmation_of_a_world_that_moved_is_refused_with_the_new_picture():
         (PlaceHold("H-1", "the shop", "SAFETY", "", ()), "targets"),
         (PlaceHold("H-1", "the shop", "SAFETY", "", (("variant", "987654"),)), "targets"),
         (PlaceHold("H-1", "the shop", "SAFETY", "", (("planet", "1"),)), "targets"),
+        (PlaceHold("H-1", "the shop", "SAFETY", "", (("variant", "01"),)), "targets"),
+        (PlaceHold("H-1", "the shop", "SAFETY", "", (("variant", "\u0661"),)), "targets"),
         (PlaceHold("H-1", " ", "SAFETY", "", (("territory", "US"),)), "placed_by"),
         (PlaceHold("H-1", "the shop", "SAFETY", "", (("territory", "usa"),)), "targets"),
     ],
@@ -159,6 +161,41 @@ def test_a_revoked_agreement_cannot_be_revoked_again_nor_verified():
     confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
     with pytest.raises(InvalidFact, match="already"):
         revocations.preview(RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"), at=clock.now())
+
+
+def test_a_revoked_agreement_cannot_be_verified():
+    world = make_sellable()
+    confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    with pytest.raises(InvalidFact, match="revoked"):
+        agreements.verify_agreement(fact=world.agreement, by=DESK, at=clock.now(), reason="they say so")
+
+
+@pytest.mark.parametrize("state", ["rejected", "in_test", "requested"])
+def test_an_approval_in_force_is_taken_away_by_a_revocation_only(state):
+    world = make_sellable()
+    with pytest.raises(InvalidFact, match="revoke it, or place a hold"):
+        approvals.change_approval_state(
+            fact=world.approval, state=state, by=DESK, at=clock.now(), reason="second thoughts"
+        )
+
+
+def test_a_revoked_approval_stays_so():
+    world = make_sellable()
+    confirm(RevokeApproval(world.approval.pk, "CARRIER_WITHDRAWS"))
+    with pytest.raises(InvalidFact, match="final"):
+        approvals.change_approval_state(
+            fact=world.approval, state="approved", by=DESK, at=clock.now(), reason="after all"
+        )
+
+
+def test_agreements_in_a_circle_are_refused():
+    at = clock.now()
+    maker = OrganizationFactory.create(kind="manufacturer")
+    one, two = OrganizationFactory.create(kind="distributor"), OrganizationFactory.create(kind="distributor")
+    make_agreement(grantor=maker, grantee=one, at=at, may_sublicense=True)
+    make_agreement(grantor=one, grantee=two, at=at, may_sublicense=True)
+    with pytest.raises(InvalidFact, match="circle"):
+        make_agreement(grantor=two, grantee=one, at=at, may_sublicense=True)
 
 
 def test_a_word_from_the_future_is_refused():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from seeds.sandbox import ports, process_table
+from seeds.sandbox import ports, process_table, processes
 from seeds.sandbox.processes import PROJECT, Service, ServiceFailed, Supervisor
 
 # A service with the habits that leave processes behind: it ignores SIGTERM, has a child in its group, and
@@ -49,6 +49,7 @@ try:
             supervisor.start(Service(
                 name, [sys.executable, "-c", script], dict(os.environ), log=folder / f"{name}.log",
                 ready=lambda log, marks=marks: all(mark in log for mark in marks),
+                comes_back=name.startswith("worker"),
             ))
         services = [pid for name in json.loads(sys.argv[2]) for pid in supervisor.pids(name)]
         print(json.dumps({"guardian": supervisor.guardian_pid, "services": services}), flush=True)
@@ -202,7 +203,7 @@ print("up")
 signal.pause()
 """
     told: list[str] = []
-    with Supervisor(on_failure=told.append) as supervisor:
+    with Supervisor(report=told.append) as supervisor:
         supervisor.start(python("web", script, tmp_path, ready=lambda log: "up" in log))
         os.kill(supervisor.pids("web")[0], signal.SIGUSR1)
         with pytest.raises(
@@ -210,6 +211,92 @@ signal.pause()
         ):
             supervisor.wait()
     assert len(told) == 1
+
+
+# -- services that come back -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "FIRST_PAUSE_SECONDS", 0.25)
+    monkeypatch.setattr(processes, "LONGEST_PAUSE_SECONDS", 0.5)
+
+
+def kill_and_wait_for_return(supervisor: Supervisor, name: str) -> None:
+    (before,) = supervisor.pids(name)
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: supervisor.pids(name) not in ([], [before]))
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_service_that_comes_back_does_so_after_ever_longer_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    with Supervisor(report=told.append) as supervisor:
+        supervisor.start(python("worker1", POLITE, tmp_path, ready=lambda log: "up" in log, comes_back=True))
+        for _ in range(3):
+            kill_and_wait_for_return(supervisor, "worker1")
+        monkeypatch.setattr(processes, "LONG_LIFE_SECONDS", 0.0)
+        kill_and_wait_for_return(supervisor, "worker1")
+
+        assert supervisor.failures == []
+    where = f"; its log: {tmp_path / 'worker1.log'}"
+    assert told == [
+        f"worker1 ended unexpectedly (killed by SIGKILL) and is started again in {pause} s{where}"
+        for pause in ("0.25", "0.5", "0.5", "0.25")
+    ]
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_service_that_is_killed_on_purpose_does_not_come_back(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    for name in ("worker1", "worker2"):
+        supervisor.start(python(name, POLITE, tmp_path, ready=lambda log: "up" in log, comes_back=True))
+    # One while it runs, one while its return is near.
+    supervisor.kill("worker1")
+    os.kill(supervisor.pids("worker2")[0], signal.SIGKILL)
+    eventually(lambda: not supervisor.is_running("worker2"))
+    supervisor.kill("worker2")
+
+    time.sleep(0.6)
+
+    assert supervisor.pids("worker1") == supervisor.pids("worker2") == []
+    supervisor.restart("worker2")
+    assert supervisor.pids("worker2")
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_who_restarts_a_service_before_its_return_gets_one_and_not_two(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    supervisor.start(python("worker1", POLITE, tmp_path, ready=lambda log: "up" in log, comes_back=True))
+    os.kill(supervisor.pids("worker1")[0], signal.SIGKILL)
+    eventually(lambda: not supervisor.is_running("worker1"))
+
+    supervisor.restart("worker1")
+    restarted = supervisor.pids("worker1")
+    time.sleep(0.6)
+
+    assert supervisor.pids("worker1") == restarted
+
+
+def test_the_owner_outlives_its_worker_but_not_its_web_server(own: Callable[..., Owner]) -> None:
+    owner = own(web=POLITE, worker1=POLITE)
+    web, worker = owner.services
+
+    os.kill(worker, signal.SIGKILL)
+
+    log = owner.folder / "worker1.log"
+    eventually(lambda: log.read_text().count("up") == 2)
+    assert owner.process.poll() is None
+    os.kill(web, signal.SIGKILL)
+    assert owner.process.wait(timeout=20) == 1
+    assert owner.leftovers() == []
+
+
+# -- beginnings and commands -----------------------------------------------------------------------
 
 
 def test_a_service_that_ends_before_it_is_ready_says_why(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -3,14 +3,29 @@
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 
-from authorization.models import LedgerEntry, OutboxRow, Revision
+from authorization import clock, fence, outbox
+from authorization.models import LedgerEntry, OutboxRow, Revision, Sweep
 from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
 from carriers.versions import FOREVER
-from catalog.models import Device, Organization, Variant, VariantBand, VariantIms, VariantVersion
+from catalog.models import (
+    Device,
+    ListingHost,
+    Organization,
+    Variant,
+    VariantBand,
+    VariantIms,
+    VariantVersion,
+)
+from seeds.factories import OrganizationFactory, make_sellable
+from seeds.management.commands.load_reference import OPERATOR
+from seeds.reference import loader
+from seeds.reference.tables import read_tables
 
 pytestmark = pytest.mark.django_db
 
@@ -253,3 +268,114 @@ def test_what_the_desk_corrected_is_kept_when_only_an_empty_store_is_to_be_fille
     call_command("load_reference", "--if-empty", stdout=out)
     assert "is kept" in out.getvalue()
     assert Variant.objects.get(model_number="2014215").notes == "corrected by the desk"
+
+
+# --- what decisions read ----------------------------------------------------------------------------------
+
+
+def test_a_vendor_is_not_made_a_manufacturer(tables_folder: Path) -> None:
+    vendor = OrganizationFactory.create(kind="vendor", name="Xiaomi of Main Street", slug="xiaomi")
+    lines = refusal(tables_folder)
+    assert lines == [
+        "devices.csv:2:manufacturer: 'Xiaomi' is in the store already, as the vendor 'Xiaomi of Main Street' "
+        "(slug xiaomi); loading would make it the maker of devices. Name the maker differently here, or give that "
+        "vendor another name and slug."
+    ]
+    vendor.refresh_from_db()
+    assert (vendor.kind, vendor.name) == ("vendor", "Xiaomi of Main Street")
+
+
+def test_a_vendor_of_the_makers_name_is_refused_too(tables_folder: Path) -> None:
+    OrganizationFactory.create(kind="vendor", name="Xiaomi", slug="main-street")
+    assert "as the vendor 'Xiaomi' (slug main-street)" in refusal(tables_folder)[0]
+
+
+def test_a_device_that_moves_to_another_maker_opens_a_revision(tables_folder: Path) -> None:
+    load(tables_folder)
+    device = Variant.objects.get(model_number="2014811").device
+    before = fence.current_revision()
+    edit(tables_folder, "devices.csv", lambda text: text.replace(",Xiaomi,Redmi,", ",Somebody Else,Redmi,"))
+    said = load(tables_folder)
+    assert "devices changed: 4" in said
+    device.refresh_from_db()
+    assert device.manufacturer.name == "Somebody Else"
+    assert fence.current_revision() == before + 1
+    entry = LedgerEntry.objects.get(revision=before + 1)
+    assert entry.evidence["records"] == 0
+    assert f"device {device.pk}" in entry.evidence["moved"]
+    assert len(entry.evidence["moved"]) == 4
+    assert "nothing to write" in load(tables_folder)
+
+
+def test_a_variant_that_moves_to_another_device_falls_in_the_sweep(tables_folder: Path) -> None:
+    world = make_sellable()
+    variant = world.variant
+    Variant.objects.filter(pk=variant.pk).update(slug="xiaomi-redmi2-2014811", model_number="2014811")
+    elsewhere = variant.device
+    load(tables_folder)
+    # The radio is loaded now; what differs the next time is the device, and nothing else.
+    Variant.objects.filter(pk=variant.pk).update(device=elsewhere)
+    outbox.pump()
+    assert ListingHost.objects.get(pk=world.offer.pk).state == "LIVE"
+    before = fence.current_revision()
+    load(tables_folder)
+    variant.refresh_from_db()
+    assert variant.device.manufacturer.name == "Xiaomi"
+    assert fence.current_revision() == before + 1
+    outbox.pump()
+    assert Sweep.objects.filter(revision_id=before + 1, finished_at__isnull=False).exists()
+    assert ListingHost.objects.get(pk=world.offer.pk).state == "SUSPENDED"
+
+
+def test_what_no_decision_reads_opens_no_revision(tables_folder: Path) -> None:
+    load(tables_folder)
+    before = fence.current_revision()
+    edit(tables_folder, "devices.csv", replace("Bands of this variant are unconfirmed.", "Unconfirmed."))
+    assert "Variants changed: 1" in load(tables_folder)
+    assert fence.current_revision() == before
+
+
+def test_one_device_of_two_makers_is_refused(tables_folder: Path) -> None:
+    edit(tables_folder, "devices.csv", replace(",Xiaomi,Redmi,", ",Somebody Else,Redmi,"))
+    lines = refusal(tables_folder)
+    assert lines[0].startswith("devices.csv:3:manufacturer: 'Xiaomi' here, 'Somebody Else' in row 2")
+
+
+# --- the fence --------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_compared_or_shown_under_the_fence(
+    tables_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(tables_folder)
+    edit(tables_folder, "networks.csv", replace("LTE,B12,low band coverage", "LTE,B12,low band"))
+    taken: list[str] = []
+    real = fence.exclusive
+
+    def exclusive(**arguments: Any) -> Revision:
+        taken.append("fence")
+        return real(**arguments)
+
+    def show(done: int, what: str) -> None:
+        assert not fence.is_held()
+        taken.append(what)
+
+    monkeypatch.setattr(fence, "exclusive", exclusive)
+    tables = read_tables(tables_folder)
+    report = loader.load(tables, by=OPERATOR, at=clock.now(), progress=show)
+    assert report.facts == 1
+    assert len(taken) == loader.count_records(tables) + 1
+    assert taken[-1] == "fence"
+
+
+def test_nothing_is_written_when_the_last_statement_is_refused(
+    tables_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(**arguments: object) -> None:
+        raise DatabaseError("disk full")
+
+    monkeypatch.setattr("authorization.facts.publish_change", break_down)
+    before = counts()
+    with pytest.raises(CommandError, match="nothing was written: disk full"):
+        load(tables_folder)
+    assert counts() == before

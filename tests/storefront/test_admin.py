@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -12,7 +13,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from authorization import agreements, approvals, clock, outbox, policies
+from authorization import agreements, approvals, clock, offers, outbox, policies
 from authorization.actors import Actor
 from authorization.models import (
     AgreementVersion,
@@ -26,10 +27,11 @@ from authorization.models import (
     Revocation,
 )
 from catalog.models import Device, ListingHost, OfferState, Organization
-from seeds.factories import OrganizationFactory, VariantFactory, make_agreement, make_sellable
+from seeds.factories import BUILDER, OrganizationFactory, VariantFactory, make_agreement, make_sellable
 from storefront import accounts, carts, orders
-from storefront.admin.desk import site
-from storefront.models import Cart, Notice, Order, RemovalProof, VendorKey
+from storefront.admin.desk import say_reasons, site
+from storefront.carts import SHOP_REASONS
+from storefront.models import Cart, Notice, Order, RefusedCheckout, RemovalProof, VendorKey
 from storefront.roles import AUDITOR, CATALOG, DESK, ensure_roles
 from tests.storefront.conftest import check_out, place_hold, revoke_agreement
 
@@ -430,6 +432,30 @@ def test_evidence_that_moved_under_the_same_offers_is_noticed_too(desk, world):
     assert not Revocation.objects.exists()
 
 
+def test_a_revocation_that_nothing_falls_with_says_that_it_is_only_recorded(desk, world):
+    offers.withdraw_listing(listing=world.listing, by=BUILDER, at=clock.now())
+    url = reverse("admin:revoke_agreement", args=[world.agreement.pk])
+
+    shown = page(desk.post(url, word(step="review", seen=hidden(desk.get(url), "seen"))))
+
+    assert "No offer is affected; this only records the revocation." in shown
+    assert "Record the revocation" in shown
+    assert "Stop the sale now" not in shown
+
+
+def test_a_refused_checkout_is_said_in_words(desk, world):
+    codes = ["OFFER_NOT_LIVE", "CARD_DECLINED", "AGREEMENT_REVOKED"]
+    RefusedCheckout.objects.create(cart_id=uuid4(), reason_codes=codes, message="No.", at=clock.now())
+
+    shown = page(desk.get(list_url(RefusedCheckout)))
+
+    assert "The offer was not live; The card was declined; The agreement was revoked" in shown
+
+
+def test_every_reason_of_the_shop_has_words_at_the_desk():
+    assert not [code for code in SHOP_REASONS if say_reasons([code]) == code]
+
+
 def test_what_is_revoked_already_is_said_so(desk, world):
     revoke_agreement(world)
 
@@ -600,6 +626,7 @@ def test_an_agreement_is_recorded_by_its_function_and_verified(desk, world):
     [
         ({"valid_until": "2015-01-01T00:00:00"}, "The end must be after the beginning"),
         ({"territories": "Bavaria"}, "is no ISO 3166-1 code"),
+        ({"valid_from": "1916-01-01T00:00:00"}, "take a year from 1980 on"),
         ({"models": []}, "Choose models, or tick that all are covered"),
         ({"covers_all_models": "on"}, "one of the two"),
         ({"grantor": ""}, "This field is required"),
@@ -737,12 +764,18 @@ def test_the_secret_of_a_key_is_shown_exactly_once(desk, world):
 
 
 def test_a_key_that_would_have_expired_is_refused_at_its_field(desk, world):
-    typed = {"vendor": world.vendor.pk, "label": "stock system", "expires_at": "2016-01-01T00:00:00"}
+    for expires_at, said in (
+        ("2016-01-01T00:00:00", "expired already"),
+        ("0216-01-01T00:00:00", "take a year from 1980 on"),
+        ("9998-01-01T00:00:00", "at most five years"),
+    ):
+        typed = {"vendor": world.vendor.pk, "label": "stock system", "expires_at": expires_at}
 
-    shown = page(desk.post(reverse("admin:storefront_vendorkey_add"), typed))
+        shown = page(desk.post(reverse("admin:storefront_vendorkey_add"), typed))
 
-    assert "expired already" in shown
-    assert "stock system" in shown
+        assert said in shown
+        assert "stock system" in shown
+    assert not VendorKey.objects.exists()
 
 
 def test_a_draft_is_edited_and_published_by_a_person(desk, world):
@@ -761,7 +794,12 @@ def test_a_draft_is_edited_and_published_by_a_person(desk, world):
     notice.refresh_from_db()
     assert notice.title == "What happened"
     assert notice.published_by.startswith("user:")
-    assert "stays as it is" in page(desk.post(act_url(notice, "edit"), {"title": "New", "body": "New"}))
+    for act, typed in (("edit", {"title": "New", "body": "New"}), ("publish", {})):
+        answer = page(desk.post(act_url(notice, act), typed, follow=True))
+        assert "This notice was published on" in answer
+        assert "stays as it is" in answer
+    notice.refresh_from_db()
+    assert notice.title == "What happened"
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,21 @@ def test_two_withdrawals_of_one_vendor_are_one_story_and_keep_what_people_wrote(
     notice = Notice.objects.get()
     assert notice.revocations.count() == 2
     assert notice.title == "What we know"
-    assert notice.body.startswith("Written by a person.")
+    assert notice.body.startswith("Written by a person.\n\n")
+    assert not notice.body.endswith(notices._WHAT_NEXT), "added to only"
     assert second.model_number in notice.body
+
+
+def test_each_withdrawal_has_its_heading_and_what_next_stands_once_at_the_end(world, draft):
+    revocation = Revocation.objects.get()
+    section = draft.body.removesuffix(notices._WHAT_NEXT)
+    heading = f"{notices._when(revocation.effective_at)}, {world.host.name}"
+    assert section.splitlines()[0] == heading
+
+    notice = Notice.objects.get()
+    notice.body = notices._with_section(notice, "20 January 2016, T-Mobile\n\nMore.")
+
+    assert notice.body == f"{section}20 January 2016, T-Mobile\n\nMore.\n\n{notices._WHAT_NEXT}"
 
 
 def test_withdrawals_of_other_vendors_have_notices_of_their_own(world):

@@ -16,7 +16,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from authorization import approvals, clock, offers, outbox, policies
+from authorization import approvals, clock, offers, outbox, policies, revocations
 from authorization.models import ApprovalVersion, Assurance
 from carriers.compatibility import Confidence, Data, Level, Sub, Verdict, Voice
 from catalog.models import Condition, Device, ListingHost, OfferState, Organization, Stock, Variant
@@ -35,9 +35,9 @@ from seeds.factories import (
     make_terms,
 )
 from storefront import notices, orders
-from storefront.models import Cart, CartLine, Notice, Order, RemovalProof
+from storefront.models import Cart, CartLine, Notice, Order, PaymentIntent, RemovalProof
 from storefront.shop import presenters, selectors
-from tests.storefront.conftest import Till, check_out, place_hold, revoke_agreement, revoke_approval
+from tests.storefront.conftest import Till, check_out, place_hold, revoke_agreement, revoke_approval, withdraw
 
 pytestmark = pytest.mark.django_db
 
@@ -399,6 +399,28 @@ def test_a_hold_on_the_approval_or_of_the_host_takes_the_badge(world):
     assert presenters_badge(other.variant, other.host).kind == "refused"
 
 
+@pytest.mark.parametrize(
+    ("reason_code", "said"),
+    [
+        ("CARRIER_TESTS_PENDING", "On hold by the network: {host} has not finished testing it."),
+        ("CARRIER_WITHDRAWS", "On hold by the network: {host} has not approved it."),
+        ("SHOP_REVIEW", "On hold, and {host} has not told us that it approved this exact model."),
+    ],
+)
+def test_a_hold_where_no_approval_is_on_record_speaks_of_none(world, reason_code, said):
+    sibling = VariantFactory.create(device=world.variant.device)
+    withdraw(
+        revocations.PlaceHold(
+            code="HOLD-N",
+            placed_by=world.host.name,
+            reason_code=reason_code,
+            note="test",
+            targets=(("host", str(world.host.pk)), ("variant", str(sibling.pk))),
+        )
+    )
+    assert presenters_badge(sibling, world.host).detail == said.format(host=world.host.name)
+
+
 def test_a_makers_hold_is_none_of_the_carriers_business(world):
     place_hold(("manufacturer", world.variant.device.manufacturer_id))
     assert presenters_badge(world.variant, world.host).kind == "approved"
@@ -694,6 +716,30 @@ def test_revoked_while_paying_is_refused_and_the_hold_on_the_card_released(shopp
     assert provider.money() == ["voided"]
 
 
+def test_an_email_that_is_too_long_is_marked_at_its_field(shopper, world):
+    put_in_cart(shopper, world)
+    response = pay(shopper, buyer_email=f"{'a' * 60}@{'b' * 60}.{'c' * 60}.{'d' * 60}.{'e' * 60}.example")
+    assert response.status_code == 400
+    assert "take at most 254 characters" in text_of(response)
+
+
+def test_a_checkout_without_its_key_is_opened_again(shopper, world):
+    put_in_cart(shopper, world)
+    response = pay(shopper, checkout_key="")
+    assert response.status_code == 400
+    assert "Open the checkout again from your cart" in text_of(response)
+
+
+def test_where_nothing_can_be_bought_there_is_no_rest_and_no_total(shopper, world):
+    put_in_cart(shopper, world)
+    revoke_agreement(world)
+    in_cart, refused = text_of(shopper.get("/cart/")), text_of(pay(shopper))
+    assert "take out what cannot be bought" in refused
+    for shown in (in_cart, refused):
+        assert "the rest" not in shown
+        assert "Total" not in shown
+
+
 def test_the_test_card_is_named_only_where_payments_are_simulated(shopper, world, settings):
     settings.ALLOWED_HOSTS = ["shop.example", "127.0.0.1", "testserver"]
     put_in_cart(shopper, world)
@@ -704,7 +750,8 @@ def test_the_test_card_is_named_only_where_payments_are_simulated(shopper, world
 # --- orders, notices, proofs --------------------------------------------------------------------------------
 
 
-def test_a_held_order_says_why_and_what_happens(shopper, world, cart, provider: Till):
+@pytest.fixture
+def order(world, cart, provider: Till) -> Order:
     CartLine.objects.create(
         cart=cart,
         offer=world.offer,
@@ -712,12 +759,56 @@ def test_a_held_order_says_why_and_what_happens(shopper, world, cart, provider: 
         price_currency="USD",
         added_at=clock.now(),
     )
-    order = check_out(cart)
-    orders.hold_order(order=order, reason="The network asked us to stop.", by=BUILDER, at=clock.now())
-    shown = text_of(shopper.get(f"/orders/{order.public_id}/"))
+    return check_out(cart)
+
+
+def order_text(shopper, order: Order) -> str:
+    return text_of(shopper.get(f"/orders/{order.public_id}/"))
+
+
+def test_a_held_order_says_what_happens_and_keeps_the_vendors_trouble_out(shopper, order):
+    assert "Thank you, Ada Buyer" in order_text(shopper, order)
+    orders.hold_order(order=order, reason="AG-7: AGREEMENT_REVOKED.", by=BUILDER, at=clock.now())
+
+    shown = order_text(shopper, order)
+
     assert "On hold" in shown
-    assert "Why: The network asked us to stop." in shown
-    assert "do not charge your card" in shown
+    assert "we may not sell what you ordered" in shown
+    assert "do not charge your card meanwhile" in shown
+    assert "Reserved on your card, not charged yet" in shown
+    assert "AG-7" not in shown
+    assert "Thank you" not in shown
+
+
+def test_a_held_order_whose_money_was_taken_before_says_so_everywhere(shopper, order):
+    charged_at = datetime(2016, 1, 19, 12, tzinfo=UTC)
+    PaymentIntent.objects.update(state=PaymentIntent.State.CAPTURED, updated_at=charged_at)
+    orders.hold_order(order=order, reason="test", by=BUILDER, at=clock.now())
+
+    shown = order_text(shopper, order)
+
+    assert "Your card was charged on 19 January 2016; we give it back" in shown
+    assert "Charged to your card" in shown
+    assert "do not charge" not in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "payment"),
+    [
+        ("voiding", "is going back", "Being given back"),
+        ("voided", "Your card was not charged.", "your card is not charged"),
+        ("refunded", "Your money was given back", "Given back to your card"),
+    ],
+)
+def test_a_refunded_order_says_where_the_money_is(shopper, order, state, said, payment):
+    orders.refund_order(order=order, reason="test", by=BUILDER, at=clock.now())
+    PaymentIntent.objects.update(state=state)
+
+    shown = order_text(shopper, order)
+
+    assert said in shown
+    assert payment in shown
+    assert "Thank you" not in shown
 
 
 def test_no_such_order(shopper):
@@ -750,7 +841,12 @@ def test_a_proof_of_removal_says_whether_it_is_what_was_signed(shopper, world):
     assert "Signature valid" in shown
     assert world.agreement.code in shown
     assert world.listing.sku in shown
-    assert "AGREEMENT_REVOKED" in shown
+    assert "The agreement was revoked" in shown
+    assert "The manufacturer says that the seller has no authority" in shown
+    assert f"{world.host.name} " in shown
+    assert "Orders sold after the sale stopped 0" in shown
+    # To the letter, beside the words.
+    assert proof.statement["decided_at"] in shown
     proof.statement["late_orders"] = 1
     proof.save(update_fields=["statement"])
     assert "Signature not valid" in text_of(shopper.get(path))

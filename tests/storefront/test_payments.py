@@ -147,6 +147,27 @@ def test_the_providers_word_counts_once(intent):
     assert kept.updated_at < clock.now()
 
 
+@pytest.mark.parametrize("status", ["pending", "voided", "refunded", ""])
+def test_only_reserved_money_is_sold_on(intent, status):
+    for said in (status, "authorized"):
+        payments.record_authorization(
+            intent_id=intent.pk, authorization=Authorization("auth_1", said, ""), at=clock.now()
+        )
+        assert state_of(intent.pk) == (State.AUTHORIZED if said == "authorized" else State.CREATED)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("pending", "PAYMENT_UNAVAILABLE"), ("voided", "CHECKOUT_ENDED")]
+)
+def test_a_status_that_reserves_nothing_sells_nothing(provider, filled, status, code, monkeypatch):
+    monkeypatch.setitem(payment_provider.CARDS, GOOD_CARD.digits, status)
+    with pytest.raises(CheckoutRefused) as refused:
+        check_out(filled)
+    assert refused.value.reason_codes == [code]
+    assert not Order.objects.exists()
+    assert filled.lines.count() == 1
+
+
 def test_money_reserved_after_we_gave_up_goes_back(provider, intent):
     assert payments.void_orphans(clock.now() + timedelta(minutes=16)) == 1
     later(minutes=17)

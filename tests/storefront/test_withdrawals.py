@@ -8,10 +8,10 @@ from django.core import mail
 from django.core.mail import send_mail
 from django.db import transaction
 
-from authorization import clock, fence, offers, outbox
+from authorization import clock, decisions, fence, offers, outbox, policies, sweeps
 from authorization.fence import FenceMisuse
-from authorization.models import Revocation, Sweep
-from authorization.revocations import PlaceHold, RevokeAgreement, WorldMoved
+from authorization.models import AgreementVersion, Revocation, Sweep
+from authorization.revocations import PlaceHold, RevokeAgreement, RevokeApproval, WorldMoved
 from catalog.models import Organization
 from seeds.factories import (
     BUILDER,
@@ -24,7 +24,7 @@ from seeds.factories import (
 )
 from storefront import carts, messages, orders, withdrawals
 from storefront.models import Cart, Order, SentMessage
-from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement
+from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement, withdraw
 
 pytestmark = pytest.mark.django_db
 
@@ -141,6 +141,94 @@ def test_an_order_that_another_chain_still_covers_is_left_alone(world, provider)
     assert order.state == Order.State.PLACED
 
 
+def second_agreement(world, **changes):
+    return make_agreement(
+        grantor=world.variant.device.manufacturer,
+        grantee=world.vendor,
+        models=[world.variant],
+        at=clock.now(),
+        code="AG-2nd",
+        **changes,
+    )
+
+
+def second_approval(world):
+    return make_approval(host=world.host, variant=world.variant, at=clock.now(), code="CA-2nd")
+
+
+def revoke(change):
+    """As the desk does; what the preview promised of orders is what then happens."""
+    unshipped = withdrawals.preview(change, at=clock.now()).unshipped_orders
+    held = Order.objects.filter(state=Order.State.HELD).count()
+    withdraw(change)
+    react()
+    assert Order.objects.filter(state=Order.State.HELD).count() - held == unshipped
+
+
+@pytest.mark.parametrize("kind", ["agreement", "approval", "fact on hold"])
+def test_an_order_whose_second_ground_falls_is_held_too(world, provider, kind):
+    order = buy(world)
+    if kind == "approval":
+        second = second_approval(world)
+        steps = [RevokeApproval(fact.pk, "CARRIER_WITHDRAWS") for fact in (world.approval, second)]
+    else:
+        second = second_agreement(world)
+        steps = [RevokeAgreement(fact.pk, "MANUFACTURER_DISCLAIMS") for fact in (world.agreement, second)]
+    if kind == "fact on hold":
+        steps[1] = hold(world, ("fact", str(second.pk)))
+
+    for step, state in zip(steps, (Order.State.PLACED, Order.State.HELD), strict=True):
+        revoke(step)
+        order.refresh_from_db()
+        assert order.state == state
+
+
+def test_an_order_of_a_vendor_further_down_is_held_when_its_second_chain_falls(world, provider):
+    order = buy(world)
+    distributor = OrganizationFactory.create(kind=Organization.Kind.DISTRIBUTOR)
+    upstream = make_agreement(
+        grantor=world.variant.device.manufacturer, grantee=distributor, may_sublicense=True, at=clock.now()
+    )
+    make_agreement(grantor=distributor, grantee=world.vendor, at=clock.now())
+
+    revoke(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    assert Order.objects.get(pk=order.pk).state == Order.State.PLACED
+
+    revoke(RevokeAgreement(upstream.pk, "MANUFACTURER_DISCLAIMS"))
+    assert Order.objects.get(pk=order.pk).state == Order.State.HELD
+
+
+def test_a_lawful_sale_whose_paper_has_ended_since_is_not_held_for_another_one(world, provider, monkeypatch):
+    AgreementVersion.objects.update(valid_until=clock.now() + timedelta(days=400))
+    other = second_agreement(world, valid_until=clock.now() + timedelta(days=300))
+    order = buy(world)
+    assert other.pk not in cited_by(order)
+    # Both papers end; then the one that the order never rested on is revoked.
+    now = clock.now() + timedelta(days=500)
+    monkeypatch.setattr(clock, "now", lambda: now)
+    assert decisions.decide_offers([world.offer], at=now)[0].reason_codes == ["AGREEMENT_EXPIRED"]
+
+    revoke(RevokeAgreement(other.pk, "MANUFACTURER_DISCLAIMS"))
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.PLACED
+
+
+def cited_by(order):
+    return {item["fact_id"] for item in order.lines.get().decision.evidence}
+
+
+def test_a_host_whose_clock_is_behind_holds_all_the_same(world, provider):
+    order = buy(world)
+    behind = clock.now()
+    revoke_agreement(world)
+
+    withdrawals.hold_unshipped_orders(
+        payload={"revocation_id": Revocation.objects.get().pk}, event_id=uuid4(), at=behind
+    )
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.HELD
+
+
 def test_shipped_orders_and_orders_of_others_are_left_alone(world, provider):
     shipped = buy(world)
     orders.ship_order(order=shipped, by=DESK, at=clock.now())
@@ -246,6 +334,37 @@ def test_a_sweep_told_twice_is_mailed_once(world):
     withdrawals.tell_vendors(payload={"sweep_id": sweep.pk}, event_id=message.event_id, at=clock.now())
 
     assert len(mail.outbox) == sent
+
+
+def test_a_vendor_is_told_what_the_reconciler_took_down_without_a_revocation(world):
+    set_policy(is_carrier_approval_enforced=False)
+    second = VariantFactory.create(device=world.variant.device)
+    make_agreement(
+        grantor=second.device.manufacturer,
+        grantee=world.vendor,
+        models=[second],
+        at=clock.now(),
+        code="AG-2nd",
+    )
+    without_approval = make_listing(world, second, "SKU-2nd")
+    react()
+    assert not SentMessage.objects.filter(kind="delisted").exists()
+
+    set_policy(is_carrier_approval_enforced=True)
+    # The workers were slow for a minute: the reconciler came first.
+    sweeps.reconcile(at=clock.now() + timedelta(minutes=1))
+    react()
+
+    message = SentMessage.objects.get(kind="delisted")
+    assert message.recipient == world.vendor.name
+    assert without_approval.sku in message.body
+    assert world.listing.sku not in message.body
+
+
+def set_policy(**terms):
+    policies.set_policy(
+        name="test", minimum_assurance="verified", by=DESK, at=clock.now(), reason="test", **terms
+    )
 
 
 def test_one_dead_address_does_not_keep_the_others_from_their_mail(world, monkeypatch):

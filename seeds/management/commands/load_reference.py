@@ -43,7 +43,7 @@ class Command(BaseCommand):
             return
         folder: Path = options["path"]
         try:
-            tables = read_tables(folder)
+            report = self._load(read_tables(folder))
         except FaultyTables as error:
             for fault in error.faults:
                 self.stderr.write(str(fault))
@@ -52,8 +52,6 @@ class Command(BaseCommand):
                 f"{count} {'fault' if count == 1 else 'faults'} in {folder}; nothing was written. "
                 "Each line above is file:row:column. Correct them and run the command again."
             ) from None
-        try:
-            report = self._load(tables)
         except DatabaseError as error:
             raise CommandError(
                 f"The database refused the tables, and nothing was written: {error}. "
