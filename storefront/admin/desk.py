@@ -315,6 +315,7 @@ _SHOP_WORDS: dict[str, str] = {
     "OFFER_CHANGED": "The vendor had changed the offer",
     "PRICE_CHANGED": "The price had changed",
     "PLAN_NOT_ON_SALE": "The plan was no longer sold",
+    "CURRENCIES_DIFFER": "Priced in two currencies",
     "OUT_OF_STOCK": "Not enough in stock",
     "CART_EMPTY": "The cart was empty",
     "CART_CHANGED": "The cart had changed since the checkout began",

@@ -147,7 +147,12 @@ class PublishView(ListingView):
             outlook = present_outlook(listing, vendor=vendor, at=self.at)
             check_published(outlook)
             return Response({**self.show(listing), "results": outlook, "validate_only": True})
-        outcomes = offers.publish_listing(listing=listing, by=self.caller.actor, at=self.at)
+        outcomes = offers.publish_listing(
+            listing=listing,
+            by=self.caller.actor,
+            at=self.at,
+            precondition=lambda: self.check_preconditions(self.find(sku)),
+        )
         results = present_outcomes(outcomes, vendor=vendor)
         check_published(results)
         return Response({**self.show(self.get_listing(sku)), "results": results})

@@ -85,18 +85,15 @@ def test_a_chunk_writes_under_the_fence(monkeypatch):
     world = make_sellable()
     outbox.pump()
     place_hold(world)
-    held = []
-    apply = sweeps._apply
-    monkeypatch.setattr(
-        sweeps, "_apply", lambda *args, **kwargs: (held.append(fence.is_held()), apply(*args, **kwargs))[1]
-    )
+    held: list[bool] = []
+    monkeypatch.setattr(sweeps, "_apply", noting_the_fence(held, sweeps._apply))
     outbox.pump()
     assert held == [True]
 
 
 def test_saving_and_publishing_decide_under_the_fence(monkeypatch):
     world = make_sellable()
-    held = []
+    held: list[bool] = []
     monkeypatch.setattr(decisions, "decide_offers", noting_the_fence(held, decisions.decide_offers))
     offers.publish_listing(listing=world.listing, by=DESK, at=clock.now())
     assert held

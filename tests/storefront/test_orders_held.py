@@ -103,10 +103,13 @@ def test_what_is_not_held_is_refused_as_such_whatever_was_withdrawn(held, world)
 
 
 def test_no_withdrawal_comes_between_the_look_and_the_release(held, monkeypatch):
-    seen = []
+    seen: list[bool] = []
     real = orders._refuse_withdrawn
-    monkeypatch.setattr(
-        orders, "_refuse_withdrawn", lambda *a, **k: (seen.append(fence.is_held()), real(*a, **k))
-    )
+
+    def look(*args, **kwargs):
+        seen.append(fence.is_held())
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(orders, "_refuse_withdrawn", look)
     release(held)
     assert seen == [True]

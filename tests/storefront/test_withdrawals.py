@@ -11,7 +11,7 @@ from django.db import transaction
 from authorization import clock, decisions, fence, offers, outbox, policies, sweeps
 from authorization.fence import FenceMisuse
 from authorization.models import AgreementVersion, Revocation, Sweep
-from authorization.revocations import PlaceHold, RevokeAgreement, RevokeApproval, WorldMoved
+from authorization.revocations import Change, PlaceHold, RevokeAgreement, RevokeApproval, WorldMoved
 from catalog.models import Organization
 from seeds.factories import (
     BUILDER,
@@ -168,6 +168,7 @@ def revoke(change):
 @pytest.mark.parametrize("kind", ["agreement", "approval", "fact on hold"])
 def test_an_order_whose_second_ground_falls_is_held_too(world, provider, kind):
     order = buy(world)
+    steps: list[Change]
     if kind == "approval":
         second = second_approval(world)
         steps = [RevokeApproval(fact.pk, "CARRIER_WITHDRAWS") for fact in (world.approval, second)]
