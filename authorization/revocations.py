@@ -111,7 +111,7 @@ def preview(change: Change, *, at: datetime) -> Preview:
         questions = [decisions.question_for_offer(offer) for offer in offers]
         world = decisions.load_world(questions, revision=revision, at=at)
         before = decisions.answer_from(questions, world, at=at, revision=revision)
-        after = decisions.answer_from(questions, _changed(world, change, at), at=at, revision=revision)
+        after = decisions.answer_from(questions, changed_world(world, change, at), at=at, revision=revision)
         for offer, now, then in zip(offers, before, after, strict=True):
             if now.is_allowed and not then.is_allowed:
                 falls.append(_impact(offer, reason_codes=tuple(then.reason_codes)))
@@ -257,7 +257,8 @@ def _pages(offers: QuerySet[ListingHost]) -> Iterator[list[ListingHost]]:
         yield page
 
 
-def _changed(world: World, change: Change, at: datetime) -> World:
+def changed_world(world: World, change: Change, at: datetime) -> World:
+    """The evidence as it would be after this change, for what-if questions."""
     if isinstance(change, RevokeAgreement):
         return replace(
             world,

@@ -276,7 +276,7 @@ def _unshipped_that_fall(change: Change, *, at: datetime) -> list[int]:
 
     def judge(questions: list[Question]) -> Judgement:
         world = decisions.load_world(questions, revision=revision, at=instant)
-        changed = revocations._changed(world, change, instant)
+        changed = revocations.changed_world(world, change, instant)
         before = decisions.answer_from(questions, world, at=instant, revision=revision)
         return before, decisions.answer_from(questions, changed, at=instant, revision=revision)
 
