@@ -149,8 +149,11 @@ def _claim(at: datetime) -> list[OutboxRow]:
     now = _machine_now()
     is_open = Q(done_at__isnull=True, failed_at__isnull=True, due_at__lte=at) & ~Q(handler="")
     is_free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
+    free = OutboxRow.objects.filter(is_open & is_free).order_by("due_at", "id")
+    # Asked first without a transaction: on SQLite even an idle one would keep a buyer waiting.
+    if not free.exists():
+        return []
     with transaction.atomic():
-        free = OutboxRow.objects.filter(is_open & is_free).order_by("due_at", "id")
         if connection.vendor == "postgresql":
             free = free.select_for_update(skip_locked=True)
         rows = list(free[:BATCH])

@@ -1,6 +1,5 @@
 """A vendor edits while somebody who thought about the old terms waits for its rows (PostgreSQL has such waits)."""
 
-import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,6 +10,7 @@ from authorization import agreements, clock, decisions, fence, offers, outbox, s
 from authorization.actors import Actor
 from catalog.models import ListingHost, OfferState
 from seeds.factories import VariantFactory, make_sellable, make_terms
+from tests.authorization.threads import in_thread
 from tests.storefront.conftest import revoke_agreement
 
 VENDOR = Actor("vendor", "test")
@@ -41,22 +41,6 @@ def allow(world, condition, code):
 
 def terms_of(world, condition):
     return replace(make_terms(variant=world.variant, hosts=[world.host]), condition=condition)
-
-
-def in_thread(work):
-    failures = []
-
-    def run():
-        try:
-            work()
-        except Exception as error:
-            failures.append(error)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, failures
 
 
 def wait_until_somebody_waits():

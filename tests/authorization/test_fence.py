@@ -12,6 +12,7 @@ from authorization.fence import FenceMisuse
 from authorization.models import Revision
 from authorization.revocations import RevokeAgreement
 from seeds.factories import make_sellable
+from tests.authorization.threads import in_thread
 
 BY = Actor("user", "desk")
 on_postgresql = pytest.mark.skipif(
@@ -104,23 +105,6 @@ def test_a_decision_reads_its_revision_before_its_evidence(monkeypatch):
     assert answer.is_allowed
     assert answer.revision == fence.current_revision() - 1
     assert not decisions.decide(question, at=clock.now()).is_allowed
-
-
-def in_thread(work):
-    """Run on a connection of its own; returns (thread, list that receives the exception)."""
-    failures = []
-
-    def run():
-        try:
-            work()
-        except Exception as error:
-            failures.append(error)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, failures
 
 
 @pytest.mark.django_db(transaction=True)
