@@ -197,6 +197,20 @@ def test_a_buyer_that_freezes_inside_is_thrown_out(settings):
 
 @on_postgresql
 @pytest.mark.django_db(transaction=True)
+def test_a_statement_that_takes_too_long_inside_is_ended(settings):
+    settings.FENCE_TIMEOUT_MS = 100
+
+    def dawdle():
+        with transaction.atomic(), connection.cursor() as cursor:
+            fence.shared()
+            cursor.execute("SELECT pg_sleep(5)")
+
+    with pytest.raises(DatabaseError, match="statement timeout"):
+        dawdle()
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
 def test_the_timeouts_end_with_the_transaction(settings):
     settings.FENCE_TIMEOUT_MS = 200
     with transaction.atomic():

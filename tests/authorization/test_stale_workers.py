@@ -4,7 +4,7 @@ import pytest
 
 from authorization import clock, decisions, fence, holds, offers, outbox, revocations, sweeps
 from authorization.actors import Actor
-from authorization.models import Delisting, Fact, OutboxRow, Revision
+from authorization.models import Delisting, Fact, OutboxRow, Revision, SweepChunk
 from authorization.revocations import PlaceHold, RevokeAgreement
 from catalog.models import ListingHost, OfferState
 from seeds.factories import make_agreement, make_sellable
@@ -143,3 +143,18 @@ def test_a_change_that_slips_in_and_matters_not_lets_the_confirmation_through(mo
         change, digest=digest, requested_by="maker", word_received_at=at, note="n", by=DESK, at=clock.now()
     )
     assert revocation.preview_falls == 1
+
+
+def test_a_chunk_that_another_worker_finished_meanwhile_is_not_counted_again(monkeypatch):
+    world = make_sellable()
+    outbox.pump()
+    place_hold(world)
+    (row,) = outbox._claim(clock.now())[:1]
+    sweeps.start_sweep(payload=row.payload, event_id=row.event_id, at=clock.now())
+    chunk = SweepChunk.objects.latest("pk")
+    deliver = {"payload": {"chunk_id": chunk.pk}, "event_id": row.event_id, "at": clock.now()}
+    after_the_first(monkeypatch, decisions, "decide_offers", lambda: sweeps.run_chunk(**deliver))
+    sweeps.run_chunk(**deliver)
+    chunk.refresh_from_db()
+    assert (chunk.decided, chunk.delisted) == (1, 1)
+    assert Delisting.objects.count() == 1
