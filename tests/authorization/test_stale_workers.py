@@ -1,5 +1,7 @@
 """A worker that thought before the world moved cannot write what is no longer true (I11)."""
 
+from functools import partial
+
 import pytest
 
 from authorization import clock, decisions, fence, holds, offers, outbox, revocations, sweeps
@@ -152,9 +154,9 @@ def test_a_chunk_that_another_worker_finished_meanwhile_is_not_counted_again(mon
     (row,) = outbox._claim(clock.now())[:1]
     sweeps.start_sweep(payload=row.payload, event_id=row.event_id, at=clock.now())
     chunk = SweepChunk.objects.latest("pk")
-    deliver = {"payload": {"chunk_id": chunk.pk}, "event_id": row.event_id, "at": clock.now()}
-    after_the_first(monkeypatch, decisions, "decide_offers", lambda: sweeps.run_chunk(**deliver))
-    sweeps.run_chunk(**deliver)
+    deliver = partial(sweeps.run_chunk, payload={"chunk_id": chunk.pk}, event_id=row.event_id, at=clock.now())
+    after_the_first(monkeypatch, decisions, "decide_offers", deliver)
+    deliver()
     chunk.refresh_from_db()
     assert (chunk.decided, chunk.delisted) == (1, 1)
     assert Delisting.objects.count() == 1
