@@ -1,12 +1,14 @@
 """Reseller agreements: who may sell whose goods, where, how, from when until when."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from typing import Any, Literal
 
 from django.db import transaction
 
-from authorization import facts, fence
+from authorization import affiliations, doors, facts, fence
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import AgreementVersion, Assurance, Fact, Revision, ScopeTerm
@@ -15,6 +17,9 @@ from carriers.versions import FOREVER
 from catalog.models import Channel, Condition, Organization, Variant
 
 Scope = Mapping[str, Iterable[str]]
+
+# One statement of SQLite takes so many values and more.
+_IDS = 500
 
 
 def record_agreement(
@@ -35,6 +40,7 @@ def record_agreement(
     at: datetime,
 ) -> Fact:
     """Record what a grantor granted, or is claimed to have. Raises InvalidFact."""
+    doors.check_instant("at", at)
     facts.check_interval(valid_from=valid_from, valid_until=valid_until)
     if grantor.pk == grantee.pk:
         raise InvalidFact("grantee", "An agreement has two parties; choose another grantee.")
@@ -45,24 +51,26 @@ def record_agreement(
     if assurance not in Assurance.values:
         raise InvalidFact("assurance", f"Take one of {', '.join(Assurance.values)}.")
     scope = {
-        "model": _models(models, grantor),
+        "model": _models(models),
         "territory": _territories(territories),
         "channel": _choices("channels", channels, Channel.values),
         "condition": _choices("conditions", conditions, Condition.values),
     }
+    fields = {
+        "grantor": grantor,
+        "grantee": grantee,
+        "may_sublicense": may_sublicense,
+        "assurance": assurance,
+        "valid_from": valid_from,
+        "valid_until": valid_until,
+        "document": document,
+    }
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"agreement {code} recorded", at=at)
         _refuse_cycle(grantor=grantor, grantee=grantee)
+        _refuse_foreign_models(fields, scope)
+        _refuse_twice(fields, scope, field="code")
         head = facts.open_head(kind=Fact.Kind.AGREEMENT, code=code)
-        fields = {
-            "grantor": grantor,
-            "grantee": grantee,
-            "may_sublicense": may_sublicense,
-            "assurance": assurance,
-            "valid_from": valid_from,
-            "valid_until": valid_until,
-            "document": document,
-        }
         _write(head=head, revision=revision, fields=fields, scope=scope)
         _publish(
             "agreement.recorded", head, revision, by, at, document, fields, scope, (valid_from, valid_until)
@@ -72,6 +80,8 @@ def record_agreement(
 
 def verify_agreement(*, fact: Fact, by: Actor, at: datetime, reason: str) -> Revision:
     """The grantor itself confirmed the agreement."""
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.AGREEMENT)
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"agreement {fact.code} verified", at=at)
         version = current(fact)
@@ -84,15 +94,119 @@ def verify_agreement(*, fact: Fact, by: Actor, at: datetime, reason: str) -> Rev
     return revision
 
 
+def renew_agreement(*, fact: Fact, valid_until: datetime, by: Actor, at: datetime, reason: str) -> Revision:
+    """The grantor lets it last longer. One that has ended stays ended: what follows is a new record."""
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.AGREEMENT)
+    with transaction.atomic():
+        revision = fence.exclusive(by=by, reason=f"agreement {fact.code} renewed", at=at)
+        version = current(fact)
+        facts.check_interval(valid_from=version.valid_from, valid_until=valid_until)
+        _refuse_over(version, at)
+        if valid_until <= version.valid_until:
+            raise InvalidFact(
+                "valid_until",
+                f"{fact.code} lasts until {version.valid_until:%Y-%m-%d} already; give a later end, or narrow it.",
+            )
+        fields, scope = record_of(version) | {"valid_until": valid_until}, scope_of(version)
+        _refuse_twice(fields, scope, field="valid_until", but=fact)
+        _write(head=fact, revision=revision, fields=fields, scope=scope)
+        _publish("agreement.renewed", fact, revision, by, at, reason, fields, scope, (valid_until,))
+    return revision
+
+
+@dataclass(frozen=True)
+class NarrowerTerms:
+    """What an agreement is to cover from now on. None leaves a term as it is."""
+
+    models: tuple[Variant, ...] | Literal["*"] | None = None
+    territories: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    conditions: tuple[str, ...] | None = None
+    valid_until: datetime | None = None
+    may_sublicense: bool | None = None
+
+
+def narrowed(
+    version: AgreementVersion, terms: NarrowerTerms, *, at: datetime
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The record and the scope that narrowing this version leads to. Writes nothing. Raises InvalidFact."""
+    _refuse_over(version, at)
+    code = version.head.code
+    before, scope_before = record_of(version), scope_of(version)
+    wanted = {
+        "model": ("models", None if terms.models is None else _models(terms.models)),
+        "territory": ("territories", None if terms.territories is None else _territories(terms.territories)),
+        "channel": (
+            "channels",
+            None if terms.channels is None else _choices("channels", terms.channels, Channel.values),
+        ),
+        "condition": (
+            "conditions",
+            None if terms.conditions is None else _choices("conditions", terms.conditions, Condition.values),
+        ),
+    }
+    scope = dict(scope_before)
+    for dimension, (field, values) in wanted.items():
+        if values is not None:
+            _refuse_wider(field, values, scope_before.get(dimension, []))
+            scope[dimension] = values
+    fields = dict(before)
+    if terms.may_sublicense is not None:
+        if terms.may_sublicense and not version.may_sublicense:
+            raise InvalidFact(
+                "may_sublicense", f"{code} may not be granted on; to allow it record a new agreement."
+            )
+        fields["may_sublicense"] = terms.may_sublicense
+    if terms.valid_until is not None:
+        facts.check_interval(valid_from=version.valid_from, valid_until=terms.valid_until)
+        if terms.valid_until > version.valid_until:
+            raise InvalidFact(
+                "valid_until",
+                f"{code} ends on {version.valid_until:%Y-%m-%d}; give an earlier end, or renew it.",
+            )
+        if terms.valid_until < at:
+            raise InvalidFact(
+                "valid_until", f"What was in force until now stays so; take an end from {at:%Y-%m-%d} on."
+            )
+        fields["valid_until"] = terms.valid_until
+    if fields == before and scope == scope_before:
+        raise InvalidFact("fact", f"{code} says exactly that already; change at least one of its terms.")
+    if terms.models is not None:
+        _refuse_foreign_models(fields, scope)
+    return fields, scope
+
+
+def narrow_under_fence(
+    *, fact: Fact, revision: Revision, terms: NarrowerTerms, by: Actor, at: datetime, reason: str
+) -> None:
+    """The write of less of an agreement: fewer goods, an earlier end, no sublicense.
+
+    It takes authority away: `authorization.revocations` is the door to it and holds the fence. Raises InvalidFact.
+    """
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.AGREEMENT)
+    fields, scope = narrowed(current(fact), terms, at=at)
+    _write(head=fact, revision=revision, fields=fields, scope=scope)
+    _publish("agreement.narrowed", fact, revision, by, at, reason, fields, scope, (fields["valid_until"],))
+
+
+def check_revocable(version: AgreementVersion) -> None:
+    if version.revoked_at is not None:
+        raise InvalidFact(
+            "fact",
+            f"{version.head.code} was revoked on {version.revoked_at:%Y-%m-%d}; nothing is left to revoke.",
+        )
+
+
 def revoke_under_fence(
     *, fact: Fact, revision: Revision, reason_code: str, by: Actor, at: datetime, reason: str
 ) -> None:
     """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.AGREEMENT)
     version = current(fact)
-    if version.revoked_at is not None:
-        raise InvalidFact(
-            "fact", f"{fact.code} was revoked on {version.revoked_at:%Y-%m-%d}; nothing is left to revoke."
-        )
+    check_revocable(version)
     fields = record_of(version) | {
         "state": AgreementVersion.State.REVOKED,
         "revoked_at": at,
@@ -104,7 +218,9 @@ def revoke_under_fence(
 
 
 def current(fact: Fact) -> AgreementVersion:
-    return AgreementVersion.objects.select_related("grantor", "grantee").get(head=fact, rev_to__isnull=True)
+    return AgreementVersion.objects.select_related("head", "grantor", "grantee").get(
+        head=fact, rev_to__isnull=True
+    )
 
 
 def record_of(version: AgreementVersion) -> dict[str, Any]:
@@ -150,6 +266,7 @@ def _publish(
         "grantor": fields["grantor"].slug,
         "grantee": fields["grantee"].slug,
         "assurance": fields["assurance"],
+        "may_sublicense": fields["may_sublicense"],
         "valid_from": fields["valid_from"].isoformat(),
         "valid_until": fields["valid_until"].isoformat(),
         "scope": {dimension: list(values) for dimension, values in scope.items()},
@@ -167,40 +284,118 @@ def _publish(
     )
 
 
-def _refuse_cycle(*, grantor: Organization, grantee: Organization) -> None:
-    """A chain that leads back to its own grantor says nothing about who granted first."""
-    upstream, frontier = {grantor.pk}, {grantor.pk}
+def _refuse_over(version: AgreementVersion, at: datetime) -> None:
+    code = version.head.code
+    if version.state == AgreementVersion.State.REVOKED:
+        raise InvalidFact("fact", f"{code} is revoked; record a new agreement.")
+    if version.valid_until <= at:
+        raise InvalidFact(
+            "fact", f"{code} ended on {version.valid_until:%Y-%m-%d}, which is final; record a new agreement."
+        )
+
+
+def _refuse_wider(field: str, values: list[str], before: list[str]) -> None:
+    if not values:
+        raise InvalidFact(field, "Without any it would cover nothing; revoke the agreement instead.")
+    more = [] if ALL in before else [value for value in values if value not in before]
+    if more:
+        named = _names(more) if field == "models" else ", ".join(more)
+        raise InvalidFact(field, f"{named} would be added; leave that out, or record a new agreement for it.")
+
+
+def _refuse_twice(fields: Mapping[str, Any], scope: Scope, *, field: str, but: Fact | None = None) -> None:
+    """The same terms twice at one time: a slip of the hand, and a revocation would leave the other one in force."""
+    others = AgreementVersion.objects.current().filter(
+        grantor=fields["grantor"],
+        grantee=fields["grantee"],
+        may_sublicense=fields["may_sublicense"],
+        assurance=fields["assurance"],
+        state=AgreementVersion.State.ACTIVE,
+        valid_from__lt=fields["valid_until"],
+        valid_until__gt=fields["valid_from"],
+    )
+    wanted = {dimension: sorted(values) for dimension, values in scope.items() if values}
+    for other in others.exclude(head=but).select_related("head").prefetch_related("scope_terms"):
+        terms: dict[str, list[str]] = {}
+        for term in other.scope_terms.all():
+            terms.setdefault(term.dimension, []).append(term.value)
+        if {dimension: sorted(values) for dimension, values in terms.items()} == wanted:
+            raise InvalidFact(
+                field,
+                f"{other.head} says exactly that for the same time; renew or change that one, or take other terms.",
+            )
+
+
+def _upstream(organization: Organization) -> set[int]:
+    """This one, and all that grant to it directly or through others, whatever the terms."""
+    found = {organization.pk}
+    frontier = set(found)
     while frontier:
         grantors = AgreementVersion.objects.current().filter(grantee_id__in=frontier)
-        frontier = set(grantors.values_list("grantor_id", flat=True)) - upstream
-        upstream |= frontier
-    if grantee.pk in upstream:
+        frontier = set(grantors.values_list("grantor_id", flat=True)) - found
+        found |= frontier
+    return found
+
+
+def _refuse_cycle(*, grantor: Organization, grantee: Organization) -> None:
+    """A chain that leads back to its own grantor says nothing about who granted first."""
+    if grantee.pk in _upstream(grantor):
         raise InvalidFact(
             "grantee",
             f"{grantee} already grants, directly or through others, to {grantor}: that would be a circle.",
         )
 
 
-def _models(models: Iterable[Variant] | Literal["*"], grantor: Organization) -> list[str]:
+def _refuse_foreign_models(fields: Mapping[str, Any], scope: Scope) -> None:
+    """Nobody grants what was never theirs to grant: each model's maker, or a company that may grant for it, stands
+    upstream of the grantor.
+    """
+    named = [int(value) for value in scope.get("model", ()) if value != ALL]
+    if not named:
+        return
+    grantor: Organization = fields["grantor"]
+    makers: dict[int, list[str]] = {}
+    for part in batched(named, _IDS):
+        rows = Variant.objects.filter(pk__in=part).values_list("device__manufacturer_id", "model_number")
+        for maker, model_number in rows:
+            makers.setdefault(maker, []).append(model_number)
+    granting = {grantor.pk} if grantor.kind == Organization.Kind.MANUFACTURER else _upstream(grantor)
+    for maker, model_numbers in makers.items():
+        if maker in granting:
+            continue
+        times = {name: fields[name] for name in ("valid_from", "valid_until")}
+        if granting.isdisjoint(affiliations.roots(maker, **times)):
+            cure = "take it out of the scope"
+            if grantor.kind != Organization.Kind.MANUFACTURER:
+                cure = f"record first what {grantor} was granted, or {cure}"
+            raise InvalidFact(
+                "models",
+                f"{', '.join(sorted(model_numbers)[:3])} is not a model of {grantor}, nor of a company whose devices "
+                f"it may grant; {cure}.",
+            )
+
+
+def _models(models: Iterable[Variant] | Literal["*"]) -> list[str]:
     if models == ALL:
         return [ALL]
     variants = list(models)
-    if grantor.kind == Organization.Kind.MANUFACTURER:
-        for variant in variants:
-            if isinstance(variant, Variant) and variant.device.manufacturer_id != grantor.pk:
-                raise InvalidFact(
-                    "models", f"{variant} is not a model of {grantor}; take it out of the scope."
-                )
+    for variant in variants:
+        if not isinstance(variant, Variant):
+            raise InvalidFact("models", f"{variant!r} is no variant; choose variants, or * for all.")
     return sorted({str(variant.pk) for variant in variants if isinstance(variant, Variant)})
+
+
+def _names(variant_ids: list[str]) -> str:
+    if ALL in variant_ids:
+        return "All"
+    rows = Variant.objects.filter(pk__in=[int(value) for value in variant_ids[:3]])
+    return ", ".join(rows.order_by("model_number").values_list("model_number", flat=True))
 
 
 def _territories(territories: Iterable[str]) -> list[str]:
     values = sorted(set(territories))
     for value in values:
-        if value != ALL and not (len(value) == 2 and value.isascii() and value.isalpha() and value.isupper()):
-            raise InvalidFact(
-                "territories", f"{value!r} is no ISO 3166-1 code; write two capitals, e.g. US, or *."
-            )
+        doors.check_territory_or_all("territories", value)
     return values
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from django.db import transaction
 
-from authorization import facts, fence
+from authorization import doors, facts, fence
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import ApprovalVersion, Fact, Revision
+from authorization.software import sort_key
 from carriers.models import HostCarrier
 from carriers.versions import FOREVER
 from catalog.models import Variant
@@ -27,35 +28,63 @@ def record_approval(
     valid_from: datetime,
     valid_until: datetime = FOREVER,
     limits: str = "",
+    waived_until: datetime | None = None,
+    software_from: str = "",
+    software_until: str = "",
     document: str = "",
     by: Actor,
     at: datetime,
 ) -> Fact:
-    """Record where a variant stands with a host. Raises InvalidFact."""
+    """Record where a variant stands with a host. Raises InvalidFact.
+
+    `waived_until` ends a conditional approval with the waiver that it rests on. The software range is half-open, as
+    the host writes its versions; empty is unbounded.
+    """
+    doors.check_instant("at", at)
     facts.check_interval(valid_from=valid_from, valid_until=valid_until)
-    _check_state(state, limits)
+    limits = _check_state(state, limits)
+    _check_waiver(state, waived_until, after=valid_from)
+    fields = {
+        "host": host,
+        "variant": variant,
+        "state": state,
+        "valid_from": valid_from,
+        "valid_until": valid_until,
+        "limits": limits,
+        "waived_until": waived_until,
+        **_software_range(software_from, software_until),
+        "document": document,
+    }
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"approval {code} recorded", at=at)
+        _refuse_twice(fields, field="code")
         head = facts.open_head(kind=Fact.Kind.APPROVAL, code=code)
-        fields = {
-            "host": host,
-            "variant": variant,
-            "state": state,
-            "valid_from": valid_from,
-            "valid_until": valid_until,
-            "limits": limits,
-            "document": document,
-        }
         facts.write_version(ApprovalVersion, head=head, revision=revision, fields=fields)
-        _publish("approval.recorded", head, revision, by, at, document, fields, (valid_from, valid_until))
+        boundaries = (valid_from, valid_until, *_waiver_end(fields))
+        _publish("approval.recorded", head, revision, by, at, document, fields, boundaries)
     return head
 
 
 def change_approval_state(
-    *, fact: Fact, state: str, by: Actor, at: datetime, reason: str, limits: str = ""
+    *,
+    fact: Fact,
+    state: str,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    limits: str = "",
+    waived_until: datetime | None = None,
+    software_from: str | None = None,
+    software_until: str | None = None,
 ) -> Revision:
-    """Where the host's tests led. Revoking goes through `authorization.revocations`."""
-    _check_state(state, limits)
+    """Where the host's tests led: the state with its limits and its waiver. A software range that is None stays.
+
+    Revoking goes through `authorization.revocations`. Raises InvalidFact.
+    """
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.APPROVAL)
+    limits = _check_state(state, limits)
+    _check_waiver(state, waived_until, after=at)
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"approval {fact.code} is {state}", at=at)
         version = current(fact)
@@ -69,9 +98,29 @@ def change_approval_state(
                 f"{fact.code} is in force. To take it away revoke it, or place a hold on it: both show first what "
                 "falls, and hold the orders that rest on it.",
             )
-        fields = record_of(version) | {"state": state, "limits": limits}
+        if _end(record_of(version)) <= at:
+            raise InvalidFact(
+                "fact",
+                f"{fact.code} ended on {_end(record_of(version)):%Y-%m-%d}, which is final; record a new approval.",
+            )
+        software = _software_range(
+            version.software_from if software_from is None else software_from,
+            version.software_until if software_until is None else software_until,
+        )
+        if version.state in IN_FORCE:
+            _refuse_narrower(version, software)
+        fields = record_of(version) | {
+            "state": state,
+            "limits": limits,
+            "waived_until": waived_until,
+            **software,
+        }
+        if version.state not in IN_FORCE and state in IN_FORCE:
+            # While it was tested it was no approval, whenever the request was filed: that was the mistake of 2016.
+            fields["valid_from"] = max(version.valid_from, at)
+        _refuse_twice(fields, field="state", but=fact)
         facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
-        _publish("approval.changed", fact, revision, by, at, reason, fields)
+        _publish("approval.changed", fact, revision, by, at, reason, fields, _waiver_end(fields))
     return revision
 
 
@@ -79,28 +128,38 @@ def revoke_under_fence(
     *, fact: Fact, revision: Revision, reason_code: str, by: Actor, at: datetime, reason: str
 ) -> None:
     """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.APPROVAL)
     version = current(fact)
-    if version.state not in IN_FORCE:
-        raise InvalidFact(
-            "fact", f"{fact.code} is {version.state}; only an approval in force can be revoked."
-        )
+    check_revocable(version)
     fields = record_of(version) | {"state": State.REVOKED, "revoked_at": at, "reason_code": reason_code}
     facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
     _publish("approval.revoked", fact, revision, by, at, reason, fields)
 
 
+def check_revocable(version: ApprovalVersion) -> None:
+    if version.state not in IN_FORCE:
+        raise InvalidFact(
+            "fact", f"{version.head.code} is {version.state}; only an approval in force can be revoked."
+        )
+
+
 def current(fact: Fact) -> ApprovalVersion:
-    return ApprovalVersion.objects.select_related("host", "variant").get(head=fact, rev_to__isnull=True)
+    return ApprovalVersion.objects.select_related("head", "host", "variant").get(
+        head=fact, rev_to__isnull=True
+    )
 
 
 def record_of(version: ApprovalVersion) -> dict[str, Any]:
     names = (
-        "host", "variant", "state", "revoked_at", "limits", "reason_code", "document", "valid_from", "valid_until",
+        "host", "variant", "state", "revoked_at", "limits", "waived_until", "software_from", "software_until",
+        "software_from_key", "software_until_key", "reason_code", "document", "valid_from", "valid_until",
     )  # fmt: skip
     return {name: getattr(version, name) for name in names}
 
 
-def _check_state(state: str, limits: str) -> None:
+def _check_state(state: str, limits: str) -> str:
+    """The limits as they are kept."""
     allowed = [value for value in State.values if value != State.REVOKED]
     if state not in allowed:
         raise InvalidFact(
@@ -108,6 +167,81 @@ def _check_state(state: str, limits: str) -> None:
         )
     if state == State.CONDITIONAL and not limits.strip():
         raise InvalidFact("limits", "A conditional approval says what is limited, e.g. 'LTE B12 off'.")
+    return doors.clean_text("limits", limits, at_most=300)
+
+
+def _check_waiver(state: str, waived_until: datetime | None, *, after: datetime) -> None:
+    if waived_until is None:
+        return
+    doors.check_instant("waived_until", waived_until)
+    if state != State.CONDITIONAL:
+        raise InvalidFact(
+            "waived_until",
+            "Only an approval with limits rests on a waiver; leave it out, or take conditional.",
+        )
+    if waived_until <= after:
+        raise InvalidFact(
+            "waived_until",
+            f"The waiver would be over from the start; give an end after {after:%Y-%m-%d %H:%M}.",
+        )
+    if waived_until > FOREVER:
+        raise InvalidFact("waived_until", f"The latest end is {FOREVER:%Y-%m-%d}; leave it out for no end.")
+
+
+def _waiver_end(fields: Mapping[str, Any]) -> tuple[datetime, ...]:
+    return () if fields["waived_until"] is None else (fields["waived_until"],)
+
+
+def _end(fields: Mapping[str, Any]) -> datetime:
+    """When it ends by itself."""
+    end: datetime = min([fields["valid_until"], *_waiver_end(fields)])
+    return end
+
+
+def _software_range(software_from: str, software_until: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, version in (("software_from", software_from), ("software_until", software_until)):
+        fields[name] = doors.clean_text(name, version, at_most=64)
+        fields[f"{name}_key"] = sort_key(fields[name], field=name)
+    if fields["software_until_key"] and fields["software_from_key"] >= fields["software_until_key"]:
+        raise InvalidFact(
+            "software_until",
+            "The range ends before it begins (the end itself no longer counts); give a later end.",
+        )
+    return fields
+
+
+def _refuse_narrower(version: ApprovalVersion, software: Mapping[str, str]) -> None:
+    starts, ends = software["software_from_key"], software["software_until_key"]
+    until = version.software_until_key
+    is_wider = starts <= version.software_from_key and (not ends or (bool(until) and until <= ends))
+    if not is_wider:
+        raise InvalidFact(
+            "software_from" if starts > version.software_from_key else "software_until",
+            f"{version.head.code} is in force: less software takes authority away. Record the narrower range as a new "
+            "approval, then revoke this one.",
+        )
+
+
+def _refuse_twice(fields: Mapping[str, Any], *, field: str, but: Fact | None = None) -> None:
+    """The same approval twice at one time: a slip of the hand, and a revocation would leave the other one in force."""
+    if fields["state"] not in IN_FORCE:
+        return
+    others = ApprovalVersion.objects.current().filter(
+        host=fields["host"],
+        variant=fields["variant"],
+        state__in=IN_FORCE,
+        software_from_key=fields["software_from_key"],
+        software_until_key=fields["software_until_key"],
+        valid_from__lt=_end(fields),
+    )
+    for other in others.exclude(head=but).select_related("head"):
+        if _end(record_of(other)) > fields["valid_from"]:
+            raise InvalidFact(
+                field,
+                f"{other.head} approves the same for the same time, {other.valid_from:%Y-%m-%d} until "
+                f"{_end(record_of(other)):%Y-%m-%d}; change that one, or give another time or range of software.",
+            )
 
 
 def _publish(
@@ -126,6 +260,9 @@ def _publish(
         "variant": fields["variant"].slug,
         "state": fields["state"],
         "limits": fields["limits"],
+        "software_from": fields["software_from"],
+        "software_until": fields["software_until"],
+        "waived_until": fields["waived_until"].isoformat() if fields["waived_until"] else None,
         "valid_from": fields["valid_from"].isoformat(),
         "valid_until": fields["valid_until"].isoformat(),
     }

@@ -7,4 +7,4 @@ class AuthorizationConfig(AppConfig):
     verbose_name = "Authorization"
 
     def ready(self) -> None:
-        from authorization import checks  # noqa: F401  registers the system checks
+        from authorization import append_only, checks  # noqa: F401  they register the system checks

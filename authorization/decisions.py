@@ -1,44 +1,45 @@
-"""Questions answered from the database: one check, a list, or a page of offers, by the same code.
+"""Questions answered from the database: one check, a list, or every offer of the store, by the same code.
 
 The revision is read first and the evidence as known at that revision, so that an answer never carries a newer stamp
-than what it rests on. The number of queries does not grow with the number of questions. Answers are never cached.
+than what it rests on. One decision takes at most three statements, and so do some thousands. Answers are never cached.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import DatabaseError
-from django.db.models import Q
 
-from authorization import fence, rules
-from authorization.models import (
-    AgreementVersion,
-    ApprovalVersion,
-    Assurance,
-    Decision,
-    DecisionEvidence,
-    HoldVersion,
-    PolicyVersion,
-)
-from authorization.rules import Evidence, Finding, Question, Reason, World
-from carriers.models import HostCarrier, HostingVersion
+from authorization import evaluator, findings
+from authorization.evaluator import NOTHING_CHANGED, Policy, Setting, WhatIf
+from authorization.models import Decision, DecisionEvidence
+from authorization.rules import ALL, Evidence, Finding, Ground, Question, Reason
+from carriers.models import HostCarrier
+from carriers.versions import FOREVER
 from catalog.listings import TERMS, Clearance, content_hash
-from catalog.models import ListingHost, Organization, Variant
+from catalog.models import Device, ListingHost, Organization, Variant
 
-# No answer is promised for longer than this, whatever its evidence says.
-HORIZON = timedelta(days=365)
+# So many questions go into one statement: enough that its fixed cost is nothing, few enough that memory stays flat.
+PAGE = 5000
 
 
 class DecisionUnavailable(Exception):
     """It could not be decided. Neither an allow nor a refusal: ask again."""
 
 
-@dataclass(frozen=True)
+class InvalidQuestion(ValueError):
+    """A question refused at the door. `field` names the input, the message says the cure."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     question: Question
     finding: Finding
@@ -52,6 +53,10 @@ class Answer:
     @property
     def is_allowed(self) -> bool:
         return self.finding.outcome == "allow"
+
+    @property
+    def grounds(self) -> tuple[Ground, ...]:
+        return self.finding.grounds
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -70,29 +75,167 @@ class Answer:
         return self.finding.expires_at
 
 
-def decide(question: Question, *, at: datetime, known_at: int | None = None) -> Answer:
-    return decide_many([question], at=at, known_at=known_at)[0]
+def decide(
+    question: Question, *, at: datetime, known_at: int | None = None, what_if: WhatIf = NOTHING_CHANGED
+) -> Answer:
+    return decide_many([question], at=at, known_at=known_at, what_if=what_if)[0]
 
 
-def decide_many(questions: Sequence[Question], *, at: datetime, known_at: int | None = None) -> list[Answer]:
-    """Answers in the order of the questions. Raises DecisionUnavailable when the evidence cannot be read."""
+def decide_many(
+    questions: Sequence[Question],
+    *,
+    at: datetime,
+    known_at: int | None = None,
+    what_if: WhatIf = NOTHING_CHANGED,
+) -> list[Answer]:
+    """Answers in the order of the questions, for the instant `at`, as known at that revision (None: at the newest).
+
+    Raises InvalidQuestion, and DecisionUnavailable when the evidence cannot be read.
+    """
+    if not questions:
+        return []
+    setting = read_setting(at=at, known_at=known_at)
+    return list(_answers(questions, setting, at=at, what_if=what_if, is_input_checked=False))
+
+
+def decide_offers(offers: Sequence[ListingHost], *, at: datetime) -> list[Answer]:
+    """May these offers be sold now? `at` is the caller's now, which may be a little old by the time it is used."""
+    if not offers:
+        return []
+    setting = read_setting(at=at, known_at=None)
+    questions = [question_for_offer(offer) for offer in offers]
+    return list(
+        _answers(
+            questions, setting, at=instant_of(setting, at), what_if=NOTHING_CHANGED, is_input_checked=True
+        )
+    )
+
+
+def decide_store(
+    *,
+    at: datetime,
+    known_at: int | None = None,
+    states: Iterable[str] | None = None,
+    after_offer_id: int = 0,
+    what_if: WhatIf = NOTHING_CHANGED,
+) -> Iterator[tuple[int, Answer]]:
+    """Every host offer of the store with its answer, by id from `after_offer_id` on, in flat memory.
+
+    All of them are decided as known at one revision. `states`: only offers in these.
+    """
+    setting = read_setting(at=at, known_at=known_at)
+    while page := _offers_after(after_offer_id, states):
+        questions = [_question_of_row(row) for row in page]
+        answers = _answers(questions, setting, at=at, what_if=what_if, is_input_checked=True)
+        for row, answer in zip(page, answers, strict=True):
+            yield row[0], answer
+        after_offer_id = page[-1][0]
+
+
+def present(at: datetime) -> tuple[int, datetime]:
+    """The newest revision, and the caller's now, but not before it."""
+    setting = read_setting(at=at, known_at=None)
+    return setting.newest, instant_of(setting, at)
+
+
+def instant_of(setting: Setting, at: datetime) -> datetime:
+    """The caller's now, but not before the newest revision.
+
+    Whoever took its `at` before a revocation, or on a host whose clock is behind, would otherwise still be answered
+    for the time before.
+    """
+    return at if setting.newest_recorded_at is None else max(at, setting.newest_recorded_at)
+
+
+def read_setting(*, at: datetime, known_at: int | None) -> Setting:
+    """What bears on every question, and the revision that is asked about. The first statement of a decision."""
+    if at.tzinfo is None:
+        raise InvalidQuestion("at", "The time has no time zone; give one, e.g. 2016-02-01T12:00:00Z.")
     try:
-        revision = fence.current_revision() if known_at is None else known_at
-        world = load_world(questions, revision=revision, at=at)
+        setting = evaluator.read_setting(at=at, known_at=known_at, mvno=settings.SHOP_MVNO)
     except DatabaseError as error:
         raise DecisionUnavailable("The evidence could not be read.") from error
-    return answer_from(questions, world, at=at, revision=revision)
+    if not 0 <= setting.revision <= setting.newest:
+        raise InvalidQuestion(
+            "known_at", f"There is no revision {setting.revision} yet; take one from 0 to {setting.newest}."
+        )
+    return setting
 
 
-def answer_from(questions: Sequence[Question], world: World, *, at: datetime, revision: int) -> list[Answer]:
-    horizon = at + HORIZON
-    return [
-        Answer(question, rules.evaluate(question, world, at, horizon), at, revision) for question in questions
-    ]
+def carrier_findings(questions: Sequence[Question], setting: Setting, *, at: datetime) -> list[Finding]:
+    """What the host carriers say, whatever the shop's policy demands and whoever sells: approvals and holds alone."""
+    asked = Policy(
+        fact_id=0, code="", version_no=0, territory=ALL, enforces_agreement=False, demands_verified=False,
+        enforces_approval=True, takes_conditional=True, enforces_equipment=False, minimum_radio="",
+        valid_from=at, valid_until=FOREVER,
+    )  # fmt: skip
+    setting = replace(setting, policies=(asked,))
+    return _found(questions, setting, at=at, what_if=NOTHING_CHANGED, is_input_checked=True)
+
+
+def answers_in(
+    setting: Setting, questions: Sequence[Question], *, at: datetime, what_if: WhatIf = NOTHING_CHANGED
+) -> list[Answer]:
+    """Answers about stored rows, in a setting read before: several calls then speak of the same revision."""
+    return list(_answers(questions, setting, at=at, what_if=what_if, is_input_checked=True))
+
+
+def _answers(
+    questions: Sequence[Question], setting: Setting, *, at: datetime, what_if: WhatIf, is_input_checked: bool
+) -> Iterator[Answer]:
+    for start in range(0, len(questions), PAGE):
+        page = questions[start : start + PAGE]
+        found = _found(page, setting, at=at, what_if=what_if, is_input_checked=is_input_checked)
+        for question, finding in zip(page, found, strict=True):
+            yield Answer(question, finding, at, setting.revision)
+
+
+def _found(
+    questions: Sequence[Question], setting: Setting, *, at: datetime, what_if: WhatIf, is_input_checked: bool
+) -> list[Finding]:
+    try:
+        return findings.find(questions, setting, at=at, what_if=what_if, is_input_checked=is_input_checked)
+    except findings.UnknownInput as error:
+        raise _refusal(questions[error.n]) from error
+    except (DatabaseError, findings.EvaluatorsDisagree) as error:
+        raise DecisionUnavailable("The evidence could not be read.") from error
+
+
+def _refusal(question: Question) -> InvalidQuestion:
+    """Which part of the question names nothing."""
+    for field, model, pk in (
+        ("vendor_id", Organization, question.vendor_id),
+        ("manufacturer_id", Organization, question.manufacturer_id),
+        ("device_id", Device, question.device_id),
+        ("variant_id", Variant, question.variant_id),
+        ("host_id", HostCarrier, question.host_id),
+    ):
+        if not model._default_manager.filter(pk=pk).exists():
+            return InvalidQuestion(field, f"There is no such row: {field} {pk}; choose one that exists.")
+    variant = Variant.objects.select_related("device").get(pk=question.variant_id)
+    if (variant.device_id, variant.device.manufacturer_id) != (question.device_id, question.manufacturer_id):
+        return InvalidQuestion(
+            "variant_id",
+            f"The variant {question.variant_id} is one of device {variant.device_id} by manufacturer"
+            f" {variant.device.manufacturer_id}; name those.",
+        )
+    return InvalidQuestion(
+        "software", f"{question.software!r} is no software version; write letters or digits, e.g. 7.0.5."
+    )
+
+
+# --- questions --------------------------------------------------------------------------------------------------
 
 
 def question_for(
-    *, vendor: Organization, variant: Variant, host: HostCarrier, territory: str, channel: str, condition: str
+    *,
+    vendor: Organization,
+    variant: Variant,
+    host: HostCarrier,
+    territory: str,
+    channel: str,
+    condition: str,
+    software: str = "",
 ) -> Question:
     return Question(
         vendor_id=vendor.pk,
@@ -103,6 +246,7 @@ def question_for(
         territory=territory,
         channel=channel,
         condition=condition,
+        software=software,
     )
 
 
@@ -119,26 +263,26 @@ def question_for_offer(offer: ListingHost) -> Question:
         channel=listing.channel,
         condition=listing.condition,
         listing_id=listing.pk,
+        software=listing.software,
     )
 
 
-def decide_offers(offers: Sequence[ListingHost], *, at: datetime) -> list[Answer]:
-    """May these offers be sold now? `at` is the caller's now, which may be a little old by the time it is used."""
-    try:
-        revision, instant = present(at)
-    except DatabaseError as error:
-        raise DecisionUnavailable("The evidence could not be read.") from error
-    return decide_many([question_for_offer(offer) for offer in offers], at=instant, known_at=revision)
+_COLUMNS = (
+    "id", "listing__vendor_id", "listing__variant__device__manufacturer_id", "listing__variant__device_id",
+    "listing__variant_id", "host_id", "listing__territory", "listing__channel", "listing__condition", "listing_id",
+    "listing__software",
+)  # fmt: skip
 
 
-def present(at: datetime) -> tuple[int, datetime]:
-    """The newest revision, and the caller's now, but not before it.
+def _offers_after(offer_id: int, states: Iterable[str] | None) -> list[tuple[Any, ...]]:
+    offers = ListingHost.objects.filter(id__gt=offer_id)
+    if states is not None:
+        offers = offers.filter(state__in=list(states))
+    return list(offers.order_by("id").values_list(*_COLUMNS)[:PAGE])
 
-    Whoever took its `at` before a revocation, or on a host whose clock is behind, would otherwise still be answered
-    for the time before.
-    """
-    revision, recorded_at = fence.newest()
-    return revision, at if recorded_at is None else max(at, recorded_at)
+
+def _question_of_row(row: Sequence[Any]) -> Question:
+    return Question(*row[1:])
 
 
 # --- the record -------------------------------------------------------------------------------------------------
@@ -167,7 +311,9 @@ def record_decisions(pairs: Iterable[tuple[Answer, ListingHost]]) -> list[Decisi
     Decision.objects.bulk_create(decisions)
     DecisionEvidence.objects.bulk_create(
         [
-            DecisionEvidence(decision=decision, fact_id=item["fact_id"], version_no=item["version_no"])
+            DecisionEvidence(
+                decision=decision, kind=item["kind"], fact_id=item["fact_id"], version_no=item["version_no"]
+            )
             for decision in decisions
             for item in decision.evidence
         ]
@@ -179,7 +325,8 @@ def clearance(decision: Decision) -> Clearance:
     """Leave to be live. Only a decision that allows gives it, and only for the terms that were decided."""
     if decision.outcome != Decision.Outcome.ALLOW:
         raise ValueError("Only a decision that allows clears an offer.")
-    decided = {name: decision.question[name] for name in TERMS}
+    # What was decided before the question knew of software was decided for none stated.
+    decided = {name: decision.question.get(name, "") for name in TERMS}
     return Clearance(
         decision_id=decision.pk,
         revision=decision.revision,
@@ -190,145 +337,3 @@ def clearance(decision: Decision) -> Clearance:
 
 def _question_json(question: Question) -> dict[str, Any]:
     return {name: getattr(question, name) for name in question.__dataclass_fields__}
-
-
-# --- the evidence -----------------------------------------------------------------------------------------------
-
-
-def load_world(questions: Sequence[Question], *, revision: int, at: datetime) -> World:
-    """Everything known at this revision that may bear on these questions, at this instant or later."""
-    if not questions:
-        return World()
-    return World(
-        policies=_policies(revision),
-        agreements=_agreements({question.vendor_id for question in questions}, revision),
-        approvals=_approvals(questions, revision),
-        holds=_holds(revision, at),
-        hostings=_hostings({question.host_id for question in questions}, revision),
-    )
-
-
-def _policies(revision: int) -> tuple[rules.Policy, ...]:
-    versions = PolicyVersion.objects.known_at(revision).select_related("head")
-    return tuple(
-        rules.Policy(
-            fact_id=version.head_id,
-            code=version.head.code,
-            version_no=version.version_no,
-            name=version.name,
-            demands_verified=version.minimum_assurance == Assurance.VERIFIED,
-            enforces_approval=version.is_carrier_approval_enforced,
-            valid_from=version.valid_from,
-            valid_until=version.valid_until,
-        )
-        for version in versions
-    )
-
-
-def _agreements(vendor_ids: set[int], revision: int) -> tuple[rules.Agreement, ...]:
-    """All agreements upstream of these vendors: one query per link of the longest chain."""
-    found: dict[int, rules.Agreement] = {}
-    seen: set[int] = set()
-    grantees = set(vendor_ids)
-    while grantees:
-        seen |= grantees
-        versions = (
-            AgreementVersion.objects.known_at(revision)
-            .filter(grantee_id__in=grantees)
-            .select_related("head")
-            .prefetch_related("scope_terms")
-        )
-        links = [agreement_value(version) for version in versions]
-        found |= {link.fact_id: link for link in links}
-        grantees = {link.grantor_id for link in links} - seen
-    return tuple(found.values())
-
-
-def agreement_value(version: AgreementVersion) -> rules.Agreement:
-    return rules.Agreement(
-        fact_id=version.head_id,
-        code=version.head.code,
-        version_no=version.version_no,
-        grantor_id=version.grantor_id,
-        grantee_id=version.grantee_id,
-        may_sublicense=version.may_sublicense,
-        is_verified=version.assurance == Assurance.VERIFIED,
-        valid_from=version.valid_from,
-        valid_until=version.valid_until,
-        revoked_at=version.revoked_at,
-        scope=_by_dimension((term.dimension, term.value) for term in version.scope_terms.all()),
-    )
-
-
-def _approvals(questions: Sequence[Question], revision: int) -> tuple[rules.Approval, ...]:
-    versions = (
-        ApprovalVersion.objects.known_at(revision)
-        .filter(
-            variant_id__in={question.variant_id for question in questions},
-            host_id__in={question.host_id for question in questions},
-        )
-        .select_related("head")
-    )
-    return tuple(
-        rules.Approval(
-            fact_id=version.head_id,
-            code=version.head.code,
-            version_no=version.version_no,
-            host_id=version.host_id,
-            variant_id=version.variant_id,
-            state=version.state,
-            valid_from=version.valid_from,
-            valid_until=version.valid_until,
-            revoked_at=version.revoked_at,
-        )
-        for version in versions
-    )
-
-
-def _holds(revision: int, at: datetime) -> tuple[rules.Hold, ...]:
-    # Only those that have not ended: a shop keeps every hold it ever placed.
-    not_ended = Q(released_at__isnull=True) | Q(released_at__gt=at)
-    versions = (
-        HoldVersion.objects.known_at(revision)
-        .filter(not_ended, valid_until__gt=at)
-        .select_related("head")
-        .prefetch_related("targets")
-    )
-    return tuple(
-        rules.Hold(
-            fact_id=version.head_id,
-            code=version.head.code,
-            version_no=version.version_no,
-            placed_by=version.placed_by,
-            reason_code=version.reason_code,
-            valid_from=version.valid_from,
-            valid_until=version.valid_until,
-            released_at=version.released_at,
-            targets=_by_dimension((target.dimension, target.value) for target in version.targets.all()),
-        )
-        for version in versions
-    )
-
-
-def _hostings(host_ids: set[int], revision: int) -> tuple[rules.Hosting, ...]:
-    versions = (
-        HostingVersion.objects.known_at(revision)
-        .filter(Q(head__host_id__in=host_ids), head__mvno=settings.SHOP_MVNO)
-        .select_related("head")
-    )
-    return tuple(
-        rules.Hosting(
-            host_id=version.head.host_id,
-            version_no=version.version_no,
-            valid_from=version.valid_from,
-            valid_until=version.valid_until,
-        )
-        for version in versions
-    )
-
-
-def _by_dimension(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    values: defaultdict[str, set[str]] = defaultdict(set)
-    for dimension, value in pairs:
-        values[dimension].add(value)
-    return {dimension: frozenset(members) for dimension, members in values.items()}

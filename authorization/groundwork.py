@@ -12,19 +12,19 @@ writing.
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time
 from itertools import batched
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Model
 
-from authorization import facts, fence
+from authorization import doors, facts, fence
 from authorization.actors import Actor
 from authorization.models import Revision
 from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
 from carriers.versions import FOREVER, FactVersion
-from catalog.models import Variant, VariantBand, VariantIms, VariantVersion
+from catalog.models import Variant, VariantAttribute, VariantBand, VariantIms, VariantVersion
 
 # So many rows go into one statement: what is prepared between two of them must stay far below the fence's timeout.
 _BATCH = 500
@@ -97,11 +97,17 @@ class Recorder:
         fields: Mapping[str, Any],
         bands: Sequence[Mapping[str, Any]],
         ims: Mapping[str, str],
+        attributes: Iterable[tuple[str, str]] | None = None,
         valid_from: datetime,
         valid_until: datetime = FOREVER,
     ) -> bool:
-        """`fields`: *_confidence, ims_source. `bands`: rows of VariantBand. `ims`: host code -> status."""
+        """`fields`: *_confidence, ims_source. `bands`: rows of VariantBand. `ims`: host code -> status.
+
+        `attributes`: (name, value), what holds may name. None keeps those known: an import of bands says nothing of
+        them, and must not take the variant out of a hold.
+        """
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
+        named = None if attributes is None else _attributes(attributes)
         rows = sorted(bands, key=lambda band: (band["rat"], band["band"]))
         statuses = dict(ims)
         return self._ask(
@@ -113,10 +119,15 @@ class Recorder:
                 _same(current, record)
                 and _same_rows(current.bands.order_by("rat", "band"), rows)
                 and dict(current.ims.values_list("host__code", "status")) == statuses
+                and named in (None, set(current.attributes.values_list("name", "value")))
             ),
             children=lambda: [
                 *(VariantBand(**row) for row in rows),
                 *(VariantIms(host=self._host(code), status=status) for code, status in statuses.items()),
+                *(
+                    VariantAttribute(name=name, value=value)
+                    for name, value in sorted(_known_attributes(variant) if named is None else named)
+                ),
             ],
         )
 
@@ -214,6 +225,7 @@ class Recorder:
             for part in batched(wanted, _BATCH):
                 for asked in _write_versions(model, part, revision):
                     boundaries |= {asked.record["valid_from"], asked.record["valid_until"]}
+                    boundaries |= _ends_of_service(asked.children)
                     self.written += 1
         if not (self.written or self._created or self._changed):
             # Another import has brought all of it since it was compared: no revision for nothing.
@@ -230,6 +242,12 @@ class Recorder:
             evidence={"records": self.written} | ({"moved": list(self._moved)} if self._moved else {}),
             boundaries=tuple(sorted(boundaries)),
         )
+
+
+def _ends_of_service(children: Iterable[Any]) -> set[datetime]:
+    """When bands of a network go out of service: a radio that sufficed may not from then on."""
+    ends = [child.in_service_until for child in children if isinstance(child, NetworkBand)]
+    return {datetime.combine(end, time(), UTC) for end in ends if end is not None}
 
 
 def _save_heads(heads: Sequence[Any]) -> None:
@@ -295,6 +313,20 @@ def _still_differs(asked: _Asked, current: Any) -> bool:
 def _insert(model: type[Model], rows: Sequence[Any]) -> None:
     for part in batched(rows, _BATCH):
         model._default_manager.bulk_create(part)
+
+
+def _attributes(attributes: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    named = set(attributes)
+    for name, value in named:
+        doors.check_attribute("attributes", name, value)
+    return named
+
+
+def _known_attributes(variant: Variant) -> set[tuple[str, str]]:
+    if variant._state.adding:
+        return set()
+    known = VariantAttribute.objects.filter(version__head=variant, version__rev_to__isnull=True)
+    return set(known.values_list("name", "value"))
 
 
 def _versions(model: type[FactVersion]) -> Any:

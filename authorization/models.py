@@ -42,7 +42,9 @@ class Fact(models.Model):
     class Kind(models.TextChoices):
         AGREEMENT = "agreement", "reseller agreement"
         APPROVAL = "approval", "carrier approval"
+        EQUIPMENT = "equipment", "equipment authorization"
         HOLD = "hold", "hold"
+        AFFILIATION = "affiliation", "affiliation"
         POLICY = "policy", "policy"
 
     kind = models.CharField(max_length=16, choices=Kind)
@@ -91,8 +93,14 @@ class AgreementVersion(FactVersion):
             ),
         ]
         indexes = [
-            models.Index(fields=["grantee"], name="auth_agreement_grantee", condition=Q(rev_to__isnull=True)),
-            models.Index(fields=["grantor"], name="auth_agreement_grantor", condition=Q(rev_to__isnull=True)),
+            # Not only current rows: questions about the past go the same way.
+            models.Index(fields=["grantee", "grantor"], name="auth_agreement_grantee"),
+            models.Index(fields=["grantor"], name="auth_agreement_grantor"),
+            # Those that can stand in a chain above the last link.
+            models.Index(fields=["grantor"], name="auth_agreement_chain", condition=Q(may_sublicense=True)),
+            models.Index(
+                fields=["grantee"], name="auth_agreement_chain_up", condition=Q(may_sublicense=True)
+            ),
             models.Index(
                 fields=["valid_until"], name="auth_agreement_until", condition=Q(rev_to__isnull=True)
             ),
@@ -143,6 +151,16 @@ class ApprovalVersion(FactVersion):
     state = models.CharField(max_length=16, choices=State)
     revoked_at = models.DateTimeField(null=True, blank=True)
     limits = models.CharField(max_length=300, blank=True, help_text="What is limited, in plain words")
+    waived_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When the waiver of a known deviation runs out, and the approval with it",
+    )
+    # As the host wrote them, and in a form that sorts (authorization.software.sort_key): half-open, empty is unbounded.
+    software_from = models.CharField(max_length=64, blank=True)
+    software_until = models.CharField(max_length=64, blank=True)
+    software_from_key = models.CharField(max_length=400, blank=True)
+    software_until_key = models.CharField(max_length=400, blank=True)
     reason_code = models.CharField(max_length=64, blank=True)
     document = models.TextField(blank=True, help_text="Number of the letter of technical acceptance")
 
@@ -157,11 +175,17 @@ class ApprovalVersion(FactVersion):
                 ),
                 name="authorization_approval_revoked_at",
             ),
+            models.CheckConstraint(
+                condition=Q(waived_until__isnull=True) | Q(state__in=["conditional", "revoked"]),
+                name="authorization_approval_waived_conditional",
+            ),
+            models.CheckConstraint(
+                condition=Q(software_until_key="") | Q(software_from_key__lt=models.F("software_until_key")),
+                name="authorization_approval_software_order",
+            ),
         ]
         indexes = [
-            models.Index(
-                fields=["variant", "host"], name="auth_approval_variant", condition=Q(rev_to__isnull=True)
-            ),
+            models.Index(fields=["variant", "host"], name="auth_approval_variant"),
             models.Index(
                 fields=["valid_until"], name="auth_approval_until", condition=Q(rev_to__isnull=True)
             ),
@@ -171,14 +195,93 @@ class ApprovalVersion(FactVersion):
         return f"{self.head} v{self.version_no}"
 
 
-class HoldVersion(FactVersion):
-    """A hold: stop selling what its targets match, for this reason, until released.
+class EquipmentVersion(FactVersion):
+    """An equipment authorization: a regulator lets this variant be marketed in this territory.
 
-    A hold matches a point when, for every dimension that it names, one of its values does. A hold without targets
-    matches nothing. A target of dimension `fact` suspends that agreement or approval.
+    `granted_at` is when the regulator granted it: a prospective list reaches later grants only.
     """
 
+    class State(models.TextChoices):
+        ACTIVE = "active", "active"
+        REVOKED = "revoked", "revoked"
+
+    head = models.ForeignKey(Fact, on_delete=models.PROTECT, related_name="equipment_versions")
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="equipment_versions")
+    territory = models.CharField(max_length=2, help_text="ISO 3166-1 code")
+    regulator = models.CharField(max_length=64)
+    identifier = models.CharField(max_length=64, blank=True, help_text="e.g. the FCC ID")
+    granted_at = models.DateTimeField()
+    state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    reason_code = models.CharField(max_length=64, blank=True)
+    document = models.TextField(blank=True)
+
+    class Meta(FactVersion.Meta):
+        verbose_name = "equipment authorization"
+        constraints = [
+            *FactVersion.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(state="active", revoked_at__isnull=True)
+                | Q(state="revoked", revoked_at__isnull=False),
+                name="authorization_equipment_revoked_at",
+            ),
+            models.CheckConstraint(
+                condition=Q(granted_at__lte=models.F("valid_from")),
+                name="authorization_equipment_granted_first",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["variant", "territory"], name="auth_equipment_variant"),
+            models.Index(
+                fields=["valid_until"], name="auth_equipment_until", condition=Q(rev_to__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.head} v{self.version_no}"
+
+
+class AffiliationVersion(FactVersion):
+    """`child` belongs to `parent`: a sub-brand, or an affiliated company.
+
+    The parent may grant for the devices of the child, and what stops the parent stops the child. With
+    `may_grant_for_parent` the child may grant for the devices of the parent too.
+    """
+
+    head = models.ForeignKey(Fact, on_delete=models.PROTECT, related_name="affiliation_versions")
+    parent = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="children_versions")
+    child = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="parent_versions")
+    may_grant_for_parent = models.BooleanField(default=False)
+    document = models.TextField(blank=True)
+
+    class Meta(FactVersion.Meta):
+        verbose_name = "affiliation"
+        constraints = [
+            *FactVersion.Meta.constraints,
+            models.CheckConstraint(
+                condition=~Q(parent=models.F("child")), name="authorization_affiliation_two_parties"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.head} v{self.version_no}"
+
+
+class HoldVersion(FactVersion):
+    """A hold: stop what its targets match, for this reason, until released.
+
+    A hold matches a point when, for every dimension that it names, one of its values does. A hold without targets
+    matches nothing. A target of dimension `fact` suspends that agreement, approval or equipment authorization. A
+    target with a `part` above 0 belongs to the exemption of that number, which matches in the same way.
+    """
+
+    class Reach(models.TextChoices):
+        SALE = "sale", "the sale itself"
+        NEW_GRANTS = "new_grants", "equipment authorizations granted from its start on (prospective list)"
+        ALL_GRANTS = "all_grants", "equipment authorizations whenever granted (retroactive list)"
+
     head = models.ForeignKey(Fact, on_delete=models.PROTECT, related_name="hold_versions")
+    reach = models.CharField(max_length=16, choices=Reach, default=Reach.SALE)
     placed_by = models.CharField(
         max_length=150, help_text="Whose word it is: a manufacturer, a carrier, the shop"
     )
@@ -188,6 +291,12 @@ class HoldVersion(FactVersion):
 
     class Meta(FactVersion.Meta):
         verbose_name = "hold"
+        constraints = [
+            *FactVersion.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(reach__in=["sale", "new_grants", "all_grants"]), name="authorization_hold_reach"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.head} v{self.version_no}"
@@ -202,35 +311,99 @@ class HoldTarget(models.Model):
         LISTING = "listing", "listing"
         HOST = "host", "host carrier"
         TERRITORY = "territory", "territory"
-        FACT = "fact", "agreement or approval"
+        CHANNEL = "channel", "channel"
+        CONDITION = "condition", "condition"
+        FACT = "fact", "agreement, approval or equipment authorization"
+
+    # An attribute of the variant is a dimension of its own, e.g. attribute:chipset_vendor.
+    ATTRIBUTE = "attribute:"
 
     version = models.ForeignKey(HoldVersion, on_delete=models.CASCADE, related_name="targets")
-    dimension = models.CharField(max_length=16, choices=Dimension)
-    # The row's id as text, or the territory's code.
+    part = models.PositiveSmallIntegerField(default=0, help_text="0: what is stopped; n: the n-th exemption")
+    dimension = models.CharField(max_length=64)
+    # The row's id as text, the code of a territory, channel or condition, or the value of the attribute.
     value = models.CharField(max_length=100)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["version", "dimension", "value"], name="authorization_holdtarget_once"
-            )
+                fields=["version", "part", "dimension", "value"], name="authorization_holdtarget_once"
+            ),
+            models.CheckConstraint(condition=~Q(value=""), name="authorization_holdtarget_value"),
+            models.CheckConstraint(
+                condition=Q(part=0) | ~Q(dimension="fact"), name="authorization_holdtarget_exempts_no_fact"
+            ),
         ]
+        indexes = [models.Index(fields=["dimension", "value"], name="auth_holdtarget_value")]
 
     def __str__(self) -> str:
         return f"{self.dimension}={self.value}"
 
 
+class HoldExemption(models.Model):
+    """While it lasts, the hold does not stop what this exemption's targets (the same `part`) match."""
+
+    version = models.ForeignKey(HoldVersion, on_delete=models.CASCADE, related_name="exemptions")
+    part = models.PositiveSmallIntegerField()
+    valid_from = models.DateTimeField()
+    valid_until = models.DateTimeField()
+    note = models.CharField(
+        max_length=300, blank=True, help_text="e.g. Rs 100 per unit deposited with the court"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["version", "part"], name="authorization_exemption_once"),
+            models.CheckConstraint(
+                condition=Q(valid_from__lt=models.F("valid_until")), name="authorization_exemption_order"
+            ),
+            models.CheckConstraint(condition=Q(part__gt=0), name="authorization_exemption_part"),
+        ]
+
+    def __str__(self) -> str:
+        return f"exemption {self.part} of {self.version}"
+
+
 class PolicyVersion(FactVersion):
-    """Which grounds the shop enforces. Data with versions, so that two policies can be compared on one world."""
+    """Which grounds the shop enforces, at what level. Data with versions, so that two can be compared on one world.
+
+    A policy for one territory stands before the one for all ("*").
+    """
+
+    class Radio(models.TextChoices):
+        ANY = "", "any: compatibility is shown, not demanded"
+        DATA_ONLY = "DATA_ONLY", "data at least"
+        PARTIAL_2G = "PARTIAL_2G", "voice, on 2G at least"
+        PARTIAL_3G = "PARTIAL_3G", "voice, on 3G at least"
+        PARTIAL_LTE = "PARTIAL_LTE", "voice, and LTE in part"
+        FULL = "FULL", "full compatibility"
 
     head = models.ForeignKey(Fact, on_delete=models.PROTECT, related_name="policy_versions")
     name = models.CharField(max_length=100)
+    territory = models.CharField(max_length=2, default="*", help_text="ISO 3166-1 code, or * for all")
+    is_agreement_enforced = models.BooleanField(default=True)
     minimum_assurance = models.CharField(max_length=16, choices=Assurance)
     is_carrier_approval_enforced = models.BooleanField(default=True)
+    is_conditional_approval_enough = models.BooleanField(default=True)
+    is_equipment_authorization_enforced = models.BooleanField(default=False)
+    minimum_radio = models.CharField(max_length=16, choices=Radio, blank=True, default=Radio.ANY)
 
     class Meta(FactVersion.Meta):
         verbose_name = "policy"
         verbose_name_plural = "policies"
+        constraints = [
+            *FactVersion.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(
+                    minimum_radio__in=["", "DATA_ONLY", "PARTIAL_2G", "PARTIAL_3G", "PARTIAL_LTE", "FULL"]
+                ),
+                name="authorization_policy_radio",
+            ),
+            models.CheckConstraint(
+                condition=Q(minimum_assurance__in=["claimed", "verified"]),
+                name="authorization_policy_assurance",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version_no}"
@@ -265,20 +438,26 @@ class Decision(models.Model):
 
 
 class DecisionEvidence(models.Model):
-    """One version of one fact that an allow rests on: the index from a fact to what stands on it."""
+    """One version of one record that an allow rests on: the index from a record to what stands on it.
+
+    `fact_id` is the head's id within its kind: a Fact for kinds of Fact.Kind, else a hosting, a network, a variant.
+    """
 
     decision = models.ForeignKey(Decision, on_delete=models.CASCADE, related_name="evidence_rows")
-    fact = models.ForeignKey(Fact, on_delete=models.PROTECT, related_name="cited_in")
+    kind = models.CharField(max_length=16)
+    fact_id = models.BigIntegerField()
     version_no = models.PositiveIntegerField()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["decision", "fact"], name="authorization_evidence_once")
+            models.UniqueConstraint(
+                fields=["decision", "kind", "fact_id"], name="authorization_evidence_once"
+            )
         ]
-        indexes = [models.Index(fields=["fact", "version_no"], name="auth_evidence_fact")]
+        indexes = [models.Index(fields=["kind", "fact_id", "version_no"], name="auth_evidence_fact")]
 
     def __str__(self) -> str:
-        return f"{self.fact} v{self.version_no}"
+        return f"{self.kind} {self.fact_id} v{self.version_no}"
 
 
 class LedgerEntry(models.Model):
@@ -355,6 +534,8 @@ class Revocation(models.Model):
     class Kind(models.TextChoices):
         AGREEMENT = "agreement", "agreement revoked"
         APPROVAL = "approval", "carrier approval revoked"
+        EQUIPMENT = "equipment", "equipment authorization revoked"
+        NARROWING = "narrowing", "agreement narrowed"
         HOLD = "hold", "hold placed"
 
     kind = models.CharField(max_length=16, choices=Kind)
@@ -437,3 +618,50 @@ class Delisting(models.Model):
 
     def __str__(self) -> str:
         return f"delisted {self.offer}"
+
+
+class LedgerSeal(models.Model):
+    """A batch of ledger entries, sealed: the root of its Merkle tree, chained to the seal before. Never changed.
+
+    How the hashes are made: authorization/sealing.py.
+    """
+
+    number = models.PositiveBigIntegerField(primary_key=True)
+    # Which columns of an entry were hashed, and how.
+    format = models.PositiveSmallIntegerField()
+    sealed_at = models.DateTimeField()
+    entries = models.PositiveIntegerField(help_text="How many entries it seals")
+    total = models.PositiveBigIntegerField(help_text="How many are sealed by it and those before")
+    settled_id = models.PositiveBigIntegerField(
+        help_text="No entry up to this id can still be committed: all of them are sealed"
+    )
+    root = models.CharField(max_length=64)
+    previous = models.CharField(
+        max_length=64, help_text="Chained hash of the seal before; of the first one: the name of this ledger"
+    )
+    chained = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"seal {self.number}"
+
+
+class LedgerLeaf(models.Model):
+    """One entry's place in a seal.
+
+    No foreign key to the entry: the leaf outlives it, so that a deletion is found. As the primary key it also keeps
+    two seals from taking the same entry.
+    """
+
+    entry_id = models.PositiveBigIntegerField(primary_key=True)
+    seal = models.ForeignKey(LedgerSeal, on_delete=models.PROTECT, related_name="leaves", db_index=False)
+    position = models.PositiveIntegerField()
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name_plural = "ledger leaves"
+        constraints = [
+            models.UniqueConstraint(fields=["seal", "position"], name="authorization_leaf_position")
+        ]
+
+    def __str__(self) -> str:
+        return f"entry {self.entry_id} in {self.seal_id}.{self.position}"

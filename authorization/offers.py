@@ -1,6 +1,6 @@
 """Acts on a vendor's listings: save, publish, withdraw. Each writes its ledger row and announces what it did."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -8,10 +8,12 @@ from decimal import Decimal
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from authorization import decisions, fence, ledger, outbox
+from authorization import decisions, doors, fence, ledger, outbox
 from authorization.actors import Actor
 from authorization.decisions import Answer
+from authorization.facts import InvalidFact
 from authorization.models import Decision
+from authorization.software import sort_key
 from carriers.models import HostCarrier
 from catalog import listings
 from catalog.listings import content_hash
@@ -42,6 +44,8 @@ class ListingTerms:
     price_amount: Decimal
     price_currency: str
     on_hand: int
+    # The version that the phone ships with, as its maker writes it; empty: not stated.
+    software: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def save_listing(
     `precondition` is called under the lock on the listing, before anything is written; it raises to refuse.
 
     A new or changed host offer becomes DRAFT, or BLOCKED where a decision refuses it; a live one whose terms did not
-    change stays live. Raises ListingRemoved, ListingMoved.
+    change stays live. Raises ListingRemoved, ListingMoved, InvalidFact.
     """
     try:
         with transaction.atomic():
@@ -187,6 +191,7 @@ def _save_under_fence(
     at: datetime,
     precondition: Callable[[], None],
 ) -> SavedListing:
+    _check_software(terms.software)
     # The fence first (it stands before the listings in the order of locks): what is decided here is current.
     fence.shared()
     listing, is_new, is_changed = _save_row(
@@ -205,6 +210,13 @@ def _save_under_fence(
             evidence={"sku": sku, "version": listing.version, "price": str(terms.price_amount)},
         )
     return SavedListing(listing, is_new, is_changed)
+
+
+def _check_software(version: str) -> None:
+    """Raises InvalidFact unless approvals of a range of software can be held against it."""
+    if version != doors.clean_text("software", version, at_most=64):
+        raise InvalidFact("software", "There is space around the software version; take it out.")
+    sort_key(version)
 
 
 def _publish_offer(
@@ -252,6 +264,7 @@ def _save_row(
         "condition": terms.condition,
         "territory": terms.territory,
         "channel": terms.channel,
+        "software": terms.software,
         "description": terms.description,
         "price_amount": terms.price_amount,
         "price_currency": terms.price_currency,
@@ -287,8 +300,14 @@ def _save_stock(listing: Listing, on_hand: int) -> bool:
 
 def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime) -> bool:
     known = {offer.host_id: offer for offer in _locked_offers(listing)}
+    was_live = {offer.pk for offer in known.values() if offer.state == OfferState.LIVE}
     changed = [
         offer for host in terms.hosts if (offer := _save_offer(listing, host, known.get(host.pk), terms, at))
+    ]
+    entries = [
+        _entry("listing.unpublished", offer, by, at, {"sku": listing.sku})
+        for offer in changed
+        if offer.pk in was_live
     ]
     wanted = {host.pk for host in terms.hosts}
     for offer in known.values():
@@ -297,6 +316,7 @@ def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime)
             outbox.announce(
                 event="listing.removed", payload=offer_payload(offer, OfferState.REMOVED, None), at=at
             )
+            entries.append(_entry("listing.removed", offer, by, at, {"sku": listing.sku}))
             changed.append(offer)
     open_offers = [offer for offer in changed if offer.state == OfferState.DRAFT]
     answers = decisions.decide_offers(open_offers, at=at)
@@ -305,7 +325,29 @@ def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime)
             listings.move_offer(
                 offer=offer, to_state=OfferState.BLOCKED, at=at, reason_codes=answer.reason_codes
             )
+            evidence = {"reasons": [reason.as_json() for reason in answer.reasons]}
+            entries.append(_entry("listing.blocked", offer, by, at, evidence, answer.revision))
+    ledger.record_many(entries)
     return bool(changed)
+
+
+def _entry(
+    act: str,
+    offer: ListingHost,
+    by: Actor,
+    at: datetime,
+    evidence: Mapping[str, object],
+    revision: int | None = None,
+) -> dict[str, object]:
+    return ledger.entry_fields(
+        act=act,
+        subject_kind="offer",
+        subject_id=offer.pk,
+        by=by,
+        at=at,
+        evidence=evidence,
+        revision=revision,
+    )
 
 
 def _save_offer(
@@ -318,6 +360,7 @@ def _save_offer(
         territory=terms.territory,
         channel=terms.channel,
         condition=terms.condition,
+        software=terms.software,
     )
     if offer is None:
         return ListingHost.objects.create(

@@ -1,21 +1,30 @@
-"""Policies: which grounds the shop enforces, from when on. A new policy ends the one before; none is overwritten."""
+"""Policies: which grounds the shop enforces, from when on. A new policy ends the one before it for the same territory;
+none is overwritten. A policy for one territory stands before the one for all ("*").
+"""
 
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from django.db import transaction
+from django.db.models import Case, Value, When
 
-from authorization import facts, fence
+from authorization import doors, facts, fence
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import Assurance, Fact, PolicyVersion
+from authorization.rules import ALL
 from carriers.versions import FOREVER
 
 
 class PolicyTerms(TypedDict):
     name: str
+    territory: NotRequired[str]
+    is_agreement_enforced: NotRequired[bool]
     minimum_assurance: str
     is_carrier_approval_enforced: bool
+    is_conditional_approval_enough: NotRequired[bool]
+    is_equipment_authorization_enforced: NotRequired[bool]
+    minimum_radio: NotRequired[str]
 
 
 POLICY_2016: PolicyTerms = {
@@ -28,43 +37,60 @@ POLICY_GATE_SHUT: PolicyTerms = {
     "minimum_assurance": "verified",
     "is_carrier_approval_enforced": True,
 }
+# PARTIAL_3G: calls work, 911 among them, and data is better than 2G. PARTIAL_LTE would also refuse what a host still
+# approves for its 3G network, and where 3G is switched off PARTIAL_3G demands LTE anyway.
+POLICY_TODAY: PolicyTerms = {
+    "name": "today: verified agreements, carrier approval, equipment authorization, and calls that work",
+    "minimum_assurance": "verified",
+    "is_carrier_approval_enforced": True,
+    "is_equipment_authorization_enforced": True,
+    "minimum_radio": "PARTIAL_3G",
+}
 
 
 def set_policy(
     *,
     name: str,
+    territory: str = ALL,
+    is_agreement_enforced: bool = True,
     minimum_assurance: str,
     is_carrier_approval_enforced: bool,
+    is_conditional_approval_enough: bool = True,
+    is_equipment_authorization_enforced: bool = False,
+    minimum_radio: str = "",
     by: Actor,
     at: datetime,
     reason: str,
 ) -> Fact:
-    """From `at` on the shop enforces this. Raises InvalidFact."""
+    """From `at` on the shop enforces this in the territory. Raises InvalidFact."""
+    doors.check_instant("at", at)
     if minimum_assurance not in Assurance.values:
         raise InvalidFact("minimum_assurance", f"Take one of {', '.join(Assurance.values)}.")
-    if not name.strip():
-        raise InvalidFact("name", "Give the policy a name that a shopper may read.")
+    if minimum_radio not in PolicyVersion.Radio.values:
+        known = ", ".join(filter(None, PolicyVersion.Radio.values))
+        raise InvalidFact("minimum_radio", f"Take one of {known}, or leave it empty to demand none.")
+    doors.check_territory_or_all("territory", territory)
+    name = doors.clean_text("name", name, at_most=100, cure="Give the policy a name that a shopper may read.")
+    terms: PolicyTerms = {
+        "name": name,
+        "territory": territory,
+        "is_agreement_enforced": is_agreement_enforced,
+        "minimum_assurance": minimum_assurance,
+        "is_carrier_approval_enforced": is_carrier_approval_enforced,
+        "is_conditional_approval_enough": is_conditional_approval_enough,
+        "is_equipment_authorization_enforced": is_equipment_authorization_enforced,
+        "minimum_radio": minimum_radio,
+    }
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"policy: {name}", at=at)
-        for version in PolicyVersion.objects.current().filter(valid_until__gt=at):
+        for version in PolicyVersion.objects.current().filter(territory=territory, valid_until__gt=at):
             if version.valid_from >= at:
                 raise InvalidFact(
                     "at", f"The policy {version.name!r} begins at that very instant or later; wait for it."
                 )
-            ended = {
-                "name": version.name,
-                "minimum_assurance": version.minimum_assurance,
-                "is_carrier_approval_enforced": version.is_carrier_approval_enforced,
-                "valid_from": version.valid_from,
-                "valid_until": at,
-            }
+            ended = record_of(version) | {"valid_until": at}
             facts.write_version(PolicyVersion, head=version.head, revision=revision, fields=ended)
         head = facts.open_head(kind=Fact.Kind.POLICY, code=f"POLICY-{revision.n}")
-        terms: PolicyTerms = {
-            "name": name,
-            "minimum_assurance": minimum_assurance,
-            "is_carrier_approval_enforced": is_carrier_approval_enforced,
-        }
         fields = {**terms, "valid_from": at, "valid_until": FOREVER}
         facts.write_version(PolicyVersion, head=head, revision=revision, fields=fields)
         facts.publish_change(
@@ -80,11 +106,16 @@ def set_policy(
     return head
 
 
-def current_policy(at: datetime) -> PolicyVersion | None:
-    return (
-        PolicyVersion.objects.current()
-        .filter(valid_from__lte=at, valid_until__gt=at)
-        .select_related("head")
-        .order_by("-valid_from")
-        .first()
+def current_policy(at: datetime, territory: str = ALL) -> PolicyVersion | None:
+    """The one for this territory, else the one for all."""
+    in_force = PolicyVersion.objects.current().filter(
+        territory__in={territory, ALL}, valid_from__lte=at, valid_until__gt=at
     )
+    is_for_all = Case(When(territory=ALL, then=Value(1)), default=Value(0))
+    return in_force.select_related("head").order_by(is_for_all, "-valid_from", "-head_id").first()
+
+
+def record_of(version: PolicyVersion) -> dict[str, Any]:
+    """The whole record of a version: what the next version starts from."""
+    names = (*PolicyTerms.__annotations__, "valid_from", "valid_until")
+    return {name: getattr(version, name) for name in names}

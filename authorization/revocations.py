@@ -10,18 +10,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from authorization import agreements, approvals, decisions, fence, holds, ledger, outbox, selectors
+from authorization import (
+    affiliations,
+    agreements,
+    approvals,
+    decisions,
+    equipment,
+    fence,
+    holds,
+    ledger,
+    outbox,
+    selectors,
+)
 from authorization.actors import Actor
 from authorization.decisions import Answer
+from authorization.evaluator import HypotheticalHold, WhatIf
 from authorization.facts import InvalidFact
-from authorization.models import Fact, Revision, Revocation
-from authorization.rules import Hold, World
+from authorization.models import Fact, HoldVersion, Revision, Revocation
+from authorization.rules import Evidence
 from carriers.versions import FOREVER
-from catalog.models import ListingHost, OfferState
+from catalog.models import ListingHost, OfferState, Variant
 
 # Why authority is withdrawn. The word of a party, not the ground that a decision then gives.
 WITHDRAWAL_REASONS: dict[str, str] = {
@@ -54,6 +67,28 @@ class RevokeApproval:
 
 
 @dataclass(frozen=True)
+class RevokeEquipment:
+    """The regulator takes its equipment authorization back."""
+
+    fact_id: int
+    reason_code: str
+
+
+@dataclass(frozen=True)
+class NarrowAgreement:
+    """An agreement that covers less from now on. None leaves a term as it is; `models` are variant ids."""
+
+    fact_id: int
+    reason_code: str
+    models: tuple[int, ...] | None = None
+    territories: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    conditions: tuple[str, ...] | None = None
+    valid_until: datetime | None = None
+    may_sublicense: bool | None = None
+
+
+@dataclass(frozen=True)
 class PlaceHold:
     """`targets`: pairs (dimension, value) as in HoldTarget, e.g. ("host", "3")."""
 
@@ -62,14 +97,48 @@ class PlaceHold:
     reason_code: str
     note: str
     targets: tuple[tuple[str, str], ...]
+    reach: str = HoldVersion.Reach.SALE
+    exemptions: tuple[holds.Exemption, ...] = ()
 
 
-Change = RevokeAgreement | RevokeApproval | PlaceHold
+@dataclass(frozen=True)
+class ReleaseHold:
+    """The way back: one hold is lifted. For previews; `release_hold` does it."""
+
+    fact_id: int
+
+
+@dataclass(frozen=True)
+class ExemptFromHold:
+    """The way back in part. For previews; `holds.exempt` does it."""
+
+    fact_id: int
+    exemption: holds.Exemption
+
+
+@dataclass(frozen=True)
+class Expire:
+    """Nobody does anything until then. For previews: what the end of this record alone would bring."""
+
+    fact_id: int
+
+
+# What `execute` does; the others are only looked at.
+Change = RevokeAgreement | RevokeApproval | RevokeEquipment | NarrowAgreement | PlaceHold
+Imaginable = Change | ReleaseHold | ExemptFromHold | Expire
+_KIND_OF: dict[type, str] = {
+    RevokeAgreement: Fact.Kind.AGREEMENT,
+    RevokeApproval: Fact.Kind.APPROVAL,
+    RevokeEquipment: Fact.Kind.EQUIPMENT,
+    NarrowAgreement: Fact.Kind.AGREEMENT,
+    ReleaseHold: Fact.Kind.HOLD,
+    ExemptFromHold: Fact.Kind.HOLD,
+}
 
 
 @dataclass(frozen=True)
 class OfferImpact:
-    """One host offer that falls (`reason_codes`) or survives (`evidence_codes`: what it then rests on)."""
+    """One host offer that falls (`reason_codes`), survives or returns (`evidence_codes`: what it then rests on)."""
 
     offer_id: int
     listing_id: int
@@ -84,13 +153,15 @@ class OfferImpact:
 
 @dataclass(frozen=True)
 class Preview:
-    """`digest` covers the offers that fall or survive and their evidence; a confirmation quotes it."""
+    """`digest` covers the offers that fall, survive or return and their evidence; a confirmation quotes it."""
 
-    change: Change
+    change: Imaginable
     falls: tuple[OfferImpact, ...]
     survives: tuple[OfferImpact, ...]
     digest: str
     revision: int
+    # Suspended offers that the way back would bring back.
+    returns: tuple[OfferImpact, ...] = ()
 
 
 class WorldMoved(Exception):
@@ -101,23 +172,28 @@ class WorldMoved(Exception):
         self.preview = preview
 
 
-def preview(change: Change, *, at: datetime) -> Preview:
-    """Exactly which live offers would fall, and which survive on other evidence. Writes nothing."""
-    _check(change)
-    revision = fence.current_revision()
+def preview(change: Imaginable, *, at: datetime) -> Preview:
+    """Exactly which offers would fall, survive on other evidence, or return. Writes nothing. Raises InvalidFact."""
+    imagined = imagine(change, at=at)
+    setting = decisions.read_setting(at=at, known_at=None)
+    instant = max(decisions.instant_of(setting, at), imagined.at)
     falls: list[OfferImpact] = []
     survives: list[OfferImpact] = []
-    for offers in _pages(_candidates(change)):
+    returns: list[OfferImpact] = []
+    for offers in _pages(imagined.offers):
         questions = [decisions.question_for_offer(offer) for offer in offers]
-        world = decisions.load_world(questions, revision=revision, at=at)
-        before = decisions.answer_from(questions, world, at=at, revision=revision)
-        after = decisions.answer_from(questions, changed_world(world, change, at), at=at, revision=revision)
+        before = decisions.answers_in(setting, questions, at=instant if imagined.is_act else at)
+        after = decisions.answers_in(setting, questions, at=instant, what_if=imagined.what_if)
         for offer, now, then in zip(offers, before, after, strict=True):
-            if now.is_allowed and not then.is_allowed:
+            if offer.state == OfferState.SUSPENDED:
+                if then.is_allowed and not now.is_allowed:
+                    returns.append(_impact(offer, evidence_codes=_codes(then)))
+            elif now.is_allowed and not then.is_allowed:
                 falls.append(_impact(offer, reason_codes=tuple(then.reason_codes)))
-            elif now.is_allowed and _cites(now, change):
-                survives.append(_impact(offer, evidence_codes=tuple(item.code for item in then.evidence)))
-    return Preview(change, tuple(falls), tuple(survives), _digest(change, falls, survives), revision)
+            elif now.is_allowed and any(item.fact_id in imagined.fact_ids for item in _facts(now)):
+                survives.append(_impact(offer, evidence_codes=_codes(then)))
+    digest = _digest(change, falls, survives, returns)
+    return Preview(change, tuple(falls), tuple(survives), digest, setting.revision, tuple(returns))
 
 
 def execute(
@@ -209,45 +285,208 @@ def _write(change: Change, revision: Revision, note: str, by: Actor, at: datetim
             placed_by=change.placed_by,
             reason_code=change.reason_code,
             note=change.note or note,
-            targets=holds.check_targets(change.targets),
+            targets=change.targets,
+            reach=change.reach,
+            exemptions=change.exemptions,
             by=by,
             at=at,
         )
         return fact, Revocation.Kind.HOLD
     fact = Fact.objects.get(pk=change.fact_id)
-    revoke = (
-        agreements.revoke_under_fence if isinstance(change, RevokeAgreement) else approvals.revoke_under_fence
-    )
+    if isinstance(change, NarrowAgreement):
+        agreements.narrow_under_fence(
+            fact=fact, revision=revision, terms=_narrower_terms(change), by=by, at=at, reason=note
+        )
+        return fact, Revocation.Kind.NARROWING
+    revoke = {
+        RevokeAgreement: agreements.revoke_under_fence,
+        RevokeApproval: approvals.revoke_under_fence,
+        RevokeEquipment: equipment.revoke_under_fence,
+    }[type(change)]
     revoke(fact=fact, revision=revision, reason_code=change.reason_code, by=by, at=at, reason=note)
-    return fact, (
-        Revocation.Kind.AGREEMENT if isinstance(change, RevokeAgreement) else Revocation.Kind.APPROVAL
-    )
+    return fact, _KIND_OF[type(change)]
 
 
-def _check(change: Change) -> None:
-    if change.reason_code not in WITHDRAWAL_REASONS:
+# --- what would be ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """A change thought through: what the evaluator is told, whom it may touch, and when it is.
+
+    `is_act`: something is done at `at`; otherwise time passes until `at`.
+    """
+
+    what_if: WhatIf
+    offers: QuerySet[ListingHost]
+    fact_ids: frozenset[int]
+    at: datetime
+    is_act: bool = True
+
+
+def imagine(change: Imaginable, *, at: datetime) -> Imagined:
+    """Raises InvalidFact for a change that could not be made."""
+    if at.tzinfo is None:
+        raise InvalidFact("at", "The time has no time zone; give one, e.g. 2016-02-01T12:00:00Z.")
+    reason_code = getattr(change, "reason_code", None)
+    if reason_code is not None and reason_code not in WITHDRAWAL_REASONS:
         raise InvalidFact("reason_code", f"Take one of {', '.join(WITHDRAWAL_REASONS)}.")
-    if isinstance(change, PlaceHold):
-        holds.check_targets(change.targets)
-        if Fact.objects.filter(code=change.code).exists():
-            raise InvalidFact("code", f"{change.code} exists already; take another code.")
-        if not change.placed_by.strip():
-            raise InvalidFact("placed_by", "Say who places the hold.")
-        return
-    kind = Fact.Kind.AGREEMENT if isinstance(change, RevokeAgreement) else Fact.Kind.APPROVAL
-    fact = Fact.objects.filter(pk=change.fact_id, kind=kind).first()
-    if fact is None:
-        raise InvalidFact("fact", f"There is no {kind} with id {change.fact_id}.")
-    version = agreements.current(fact) if kind == Fact.Kind.AGREEMENT else approvals.current(fact)
-    if version.revoked_at is not None:
-        raise InvalidFact("fact", f"{fact.code} was revoked on {version.revoked_at:%Y-%m-%d} already.")
-
-
-def _candidates(change: Change) -> QuerySet[ListingHost]:
     live = ListingHost.objects.filter(state=OfferState.LIVE)
     if isinstance(change, PlaceHold):
-        return selectors.offers_matching(live, _by_dimension(change.targets))
-    return selectors.offers_touched_by(live, Fact.objects.get(pk=change.fact_id))
+        return _imagine_hold(change, live, at)
+    fact = _fact_of(change)
+    fact_ids = frozenset({fact.pk})
+    offers = selectors.offers_touched_by(live, fact)
+    if isinstance(change, RevokeAgreement | RevokeApproval | RevokeEquipment):
+        _check_revocable(fact)
+        return Imagined(WhatIf(revoked={fact.pk: at}), offers, fact_ids, at)
+    if isinstance(change, NarrowAgreement):
+        return Imagined(_narrower(change, fact, at), offers, fact_ids, at)
+    swept = ListingHost.objects.filter(state__in=[OfferState.LIVE, OfferState.SUSPENDED])
+    if isinstance(change, Expire):
+        until = _end_of(fact)
+        if until >= FOREVER:
+            raise InvalidFact("fact", f"{fact.code} has no end; nothing of it expires.")
+        if until <= at:
+            raise InvalidFact("fact", f"{fact.code} ended on {until:%Y-%m-%d}; there is nothing to wait for.")
+        if fact.kind == Fact.Kind.HOLD:
+            offers = selectors.offers_touched_by(swept, fact)
+        return Imagined(WhatIf(), offers, fact_ids, until, is_act=False)
+    hold = (
+        HoldVersion.objects.select_related("head")
+        .prefetch_related("targets", "exemptions")
+        .get(head=fact, rev_to__isnull=True)
+    )
+    if isinstance(change, ReleaseHold):
+        holds.refuse_released(hold)
+    else:
+        holds.refuse_over(hold, at)
+    named = {int(target.value) for target in hold.targets.all() if target.dimension == "fact"}
+    back = WhatIf(without_holds=fact_ids)
+    if isinstance(change, ExemptFromHold):
+        exemption = holds.check_exemption(change.exemption, at=at)
+        back = replace(back, holds=(_with_exemption(hold, exemption),))
+    return Imagined(back, selectors.offers_touched_by(swept, fact), frozenset(named), at)
+
+
+def _imagine_hold(change: PlaceHold, live: QuerySet[ListingHost], at: datetime) -> Imagined:
+    targets = holds.check_targets(change.targets, reach=change.reach)
+    if Fact.objects.filter(code=change.code).exists():
+        raise InvalidFact("code", f"{change.code} exists already; take another code.")
+    if not change.placed_by.strip():
+        raise InvalidFact("placed_by", "Say who places the hold.")
+    exemptions = [holds.check_exemption(exemption, at=at) for exemption in change.exemptions]
+    hold = HypotheticalHold(
+        fact_id=0,
+        code=change.code,
+        reach=change.reach,
+        placed_by=change.placed_by,
+        reason_code=change.reason_code,
+        valid_from=at,
+        valid_until=FOREVER,
+        parts={0: targets} | {n: exemption.targets for n, exemption in enumerate(exemptions, start=1)},
+        exemptions={
+            n: (exemption.valid_from, exemption.valid_until)
+            for n, exemption in enumerate(exemptions, start=1)
+        },
+    )
+    named = frozenset({int(value) for dimension, value in targets if dimension == "fact"})
+    offers = selectors.offers_matching(live, _by_dimension(targets))
+    return Imagined(WhatIf(holds=(hold,)), offers, named, at)
+
+
+def _narrower(change: NarrowAgreement, fact: Fact, at: datetime) -> WhatIf:
+    fields, scope = agreements.narrowed(agreements.current(fact), _narrower_terms(change), at=at)
+    return WhatIf(
+        scopes={fact.pk: {dimension: frozenset(values) for dimension, values in scope.items()}},
+        ends={fact.pk: fields["valid_until"]},
+        sublicenses={fact.pk: fields["may_sublicense"]},
+    )
+
+
+def _narrower_terms(change: NarrowAgreement) -> agreements.NarrowerTerms:
+    models = None
+    if change.models is not None:
+        models = tuple(Variant.objects.select_related("device").filter(pk__in=change.models))
+        missing = set(change.models) - {variant.pk for variant in models}
+        if missing:
+            raise InvalidFact("models", f"There is no variant {min(missing)}; choose models that exist.")
+    return agreements.NarrowerTerms(
+        models=models,
+        territories=change.territories,
+        channels=change.channels,
+        conditions=change.conditions,
+        valid_until=change.valid_until,
+        may_sublicense=change.may_sublicense,
+    )
+
+
+def _check_revocable(fact: Fact) -> None:
+    match Fact.Kind(fact.kind):
+        case Fact.Kind.AGREEMENT:
+            agreements.check_revocable(agreements.current(fact))
+        case Fact.Kind.APPROVAL:
+            approvals.check_revocable(approvals.current(fact))
+        case _:
+            equipment.check_revocable(equipment.current(fact))
+
+
+def _with_exemption(hold: HoldVersion, exemption: holds.Exemption) -> HypotheticalHold:
+    parts: dict[int, tuple[tuple[str, str], ...]] = {}
+    for target in hold.targets.all():
+        parts[target.part] = (*parts.get(target.part, ()), (target.dimension, target.value))
+    number = max([0, *[row.part for row in hold.exemptions.all()]]) + 1
+    return HypotheticalHold(
+        fact_id=hold.head_id,
+        code=hold.head.code,
+        reach=hold.reach,
+        placed_by=hold.placed_by,
+        reason_code=hold.reason_code,
+        valid_from=hold.valid_from,
+        valid_until=hold.valid_until,
+        parts=parts | {number: exemption.targets},
+        exemptions={row.part: (row.valid_from, row.valid_until) for row in hold.exemptions.all()}
+        | {number: (exemption.valid_from, exemption.valid_until)},
+    )
+
+
+def _fact_of(change: Imaginable) -> Fact:
+    fact_id = getattr(change, "fact_id")  # noqa: B009
+    fact = Fact.objects.filter(pk=fact_id).first()
+    kind = _KIND_OF.get(type(change))
+    if fact is None or (kind is not None and fact.kind != kind):
+        raise InvalidFact(
+            "fact", f"There is no {kind or 'record'} with id {fact_id}; choose one that exists."
+        )
+    return fact
+
+
+def _current(fact: Fact) -> Any:
+    records = {
+        Fact.Kind.AGREEMENT: agreements,
+        Fact.Kind.APPROVAL: approvals,
+        Fact.Kind.EQUIPMENT: equipment,
+        Fact.Kind.AFFILIATION: affiliations,
+        Fact.Kind.HOLD: holds,
+    }
+    if fact.kind not in records:
+        raise InvalidFact("fact", f"{fact.code} is a {fact.get_kind_display()}; that is changed elsewhere.")
+    return records[Fact.Kind(fact.kind)].current(fact)
+
+
+def _end_of(fact: Fact) -> datetime:
+    version = _current(fact)
+    names = ("valid_until", "waived_until", "revoked_at", "released_at")
+    ends = [getattr(version, name, None) for name in names]
+    return min([end for end in ends if end is not None])
+
+
+def _facts(answer: Answer) -> list[Evidence]:
+    return [item for item in answer.evidence if item.kind in Fact.Kind.values]
+
+
+def _codes(answer: Answer) -> tuple[str, ...]:
+    return tuple(item.code for item in answer.evidence)
 
 
 def _pages(offers: QuerySet[ListingHost]) -> Iterator[list[ListingHost]]:
@@ -255,45 +494,6 @@ def _pages(offers: QuerySet[ListingHost]) -> Iterator[list[ListingHost]]:
     found = rows.iterator(chunk_size=PAGE)
     while page := list(islice(found, PAGE)):
         yield page
-
-
-def changed_world(world: World, change: Change, at: datetime) -> World:
-    """The evidence as it would be after this change, for what-if questions."""
-    if isinstance(change, RevokeAgreement):
-        return replace(
-            world,
-            agreements=tuple(
-                replace(a, revoked_at=at) if a.fact_id == change.fact_id else a for a in world.agreements
-            ),
-        )
-    if isinstance(change, RevokeApproval):
-        return replace(
-            world,
-            approvals=tuple(
-                replace(a, revoked_at=at, state="revoked") if a.fact_id == change.fact_id else a
-                for a in world.approvals
-            ),
-        )
-    hold = Hold(
-        fact_id=0,
-        code=change.code,
-        version_no=1,
-        placed_by=change.placed_by,
-        reason_code=change.reason_code,
-        valid_from=at,
-        valid_until=FOREVER,
-        released_at=None,
-        targets=_by_dimension(change.targets),
-    )
-    return replace(world, holds=(*world.holds, hold))
-
-
-def _cites(answer: Answer, change: Change) -> bool:
-    if isinstance(change, PlaceHold):
-        suspended = {int(value) for dimension, value in change.targets if dimension == "fact"}
-    else:
-        suspended = {change.fact_id}
-    return any(item.fact_id in suspended for item in answer.evidence)
 
 
 def _impact(
@@ -313,13 +513,19 @@ def _impact(
     )
 
 
-def _digest(change: Change, falls: Sequence[OfferImpact], survives: Sequence[OfferImpact]) -> str:
+def _digest(
+    change: Imaginable,
+    falls: Sequence[OfferImpact],
+    survives: Sequence[OfferImpact],
+    returns: Sequence[OfferImpact],
+) -> str:
     content = [
         [type(change).__name__, asdict(change)],
         [[impact.offer_id, list(impact.reason_codes)] for impact in falls],
         [[impact.offer_id, list(impact.evidence_codes)] for impact in survives],
+        [[impact.offer_id, list(impact.evidence_codes)] for impact in returns],
     ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _by_dimension(targets: Sequence[tuple[str, str]]) -> dict[str, frozenset[str]]:

@@ -1,15 +1,15 @@
-"""The rules: may this be sold here, now, and why not. Pure functions over plain values; no database, no Django.
+"""The words of a decision: reason codes, what an answer is made of, why a record fails. Pure: no database, no Django.
 
-A check is a point (variant, territory, channel, condition, instant), so a chain of agreements is reachability:
-from the variant's manufacturer to the vendor through links that each cover the point, every link but the last
-allowed to sublicense.
+What holds when is said in docs/the-rules.md. `authorization.decisions` finds in SQL what passes and what fails; the
+functions here say it so that a person can act on it, and choose which chain of agreements is cited or nearly missed.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 ALL = "*"
 
@@ -28,18 +28,23 @@ class ReasonCode:
 
 _NOT_NOW = "We are not able to sell this phone at the moment."
 _HOST_SAYS = "It is not approved for sale on this network."
+_DOES_NOT_FIT = "It does not work well enough on this network."
+_REGULATOR = "It may not be sold here at the moment."
+
+# What is asked, in the order in which it is asked and answered.
+CHECKS = ("policy", "vendor", "host", "agreement", "approval", "equipment", "radio", "hold")
 
 
-def _table(*rows: ReasonCode) -> dict[str, ReasonCode]:
-    return {row.code: row for row in rows}
+def _table(*rows: tuple[str, str, str, bool, str, str]) -> dict[str, ReasonCode]:
+    return {row[0]: ReasonCode(*row) for row in rows}
 
 
 # In the order in which a decision gives them.
 REASON_CODES: dict[str, ReasonCode] = _table(
-    ReasonCode("POLICY_MISSING", "policy", "The shop has no policy in force", False, "shop", _NOT_NOW),
-    ReasonCode("VENDOR_SUSPENDED", "vendor", "The vendor is suspended", False, "shop", _NOT_NOW),
-    ReasonCode("HOST_NOT_SERVED", "host", "The shop has no service on this host", False, "shop", _HOST_SAYS),
-    ReasonCode(
+    ("POLICY_MISSING", "policy", "The shop has no policy in force", False, "shop", _NOT_NOW),
+    ("VENDOR_SUSPENDED", "vendor", "The vendor is suspended", False, "shop", _NOT_NOW),
+    ("HOST_NOT_SERVED", "host", "The shop has no service on this host", False, "shop", _HOST_SAYS),
+    (
         "NO_AGREEMENT",
         "agreement",
         "No agreement leads from the manufacturer to the vendor",
@@ -47,14 +52,10 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "vendor",
         _NOT_NOW,
     ),
-    ReasonCode(
-        "AGREEMENT_NOT_YET_VALID", "agreement", "The agreement has not begun", True, "vendor", _NOT_NOW
-    ),
-    ReasonCode("AGREEMENT_EXPIRED", "agreement", "The agreement has ended", True, "vendor", _NOT_NOW),
-    ReasonCode(
-        "AGREEMENT_REVOKED", "agreement", "The agreement was revoked", False, "manufacturer", _NOT_NOW
-    ),
-    ReasonCode(
+    ("AGREEMENT_NOT_YET_VALID", "agreement", "The agreement has not begun", True, "vendor", _NOT_NOW),
+    ("AGREEMENT_EXPIRED", "agreement", "The agreement has ended", True, "vendor", _NOT_NOW),
+    ("AGREEMENT_REVOKED", "agreement", "The agreement was revoked", False, "manufacturer", _NOT_NOW),
+    (
         "AGREEMENT_SUSPENDED",
         "agreement",
         "The agreement is suspended by a hold",
@@ -62,15 +63,8 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "manufacturer",
         _NOT_NOW,
     ),
-    ReasonCode(
-        "AGREEMENT_NOT_VERIFIED",
-        "agreement",
-        "The agreement is claimed, not verified",
-        True,
-        "shop",
-        _NOT_NOW,
-    ),
-    ReasonCode(
+    ("AGREEMENT_NOT_VERIFIED", "agreement", "The agreement is claimed, not verified", True, "shop", _NOT_NOW),
+    (
         "AGREEMENT_SCOPE_MODEL",
         "agreement",
         "The agreement does not cover this model",
@@ -78,7 +72,7 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "vendor",
         _NOT_NOW,
     ),
-    ReasonCode(
+    (
         "AGREEMENT_SCOPE_TERRITORY",
         "agreement",
         "The agreement does not cover this territory",
@@ -86,7 +80,7 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "vendor",
         _NOT_NOW,
     ),
-    ReasonCode(
+    (
         "AGREEMENT_SCOPE_CHANNEL",
         "agreement",
         "The agreement does not cover this channel",
@@ -94,7 +88,7 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "vendor",
         _NOT_NOW,
     ),
-    ReasonCode(
+    (
         "AGREEMENT_SCOPE_CONDITION",
         "agreement",
         "The agreement does not cover this condition",
@@ -102,7 +96,7 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "vendor",
         _NOT_NOW,
     ),
-    ReasonCode(
+    (
         "SUBLICENSE_MISSING",
         "agreement",
         "A link of the chain may not sublicense",
@@ -110,7 +104,7 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "manufacturer",
         _NOT_NOW,
     ),
-    ReasonCode(
+    (
         "CARRIER_NOT_APPROVED",
         "approval",
         "The host carrier has not approved this variant",
@@ -118,10 +112,8 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "carrier",
         _HOST_SAYS,
     ),
-    ReasonCode(
-        "CARRIER_APPROVAL_EXPIRED", "approval", "The carrier approval has ended", False, "carrier", _HOST_SAYS
-    ),
-    ReasonCode(
+    ("CARRIER_APPROVAL_EXPIRED", "approval", "The carrier approval has ended", False, "carrier", _HOST_SAYS),
+    (
         "CARRIER_APPROVAL_REVOKED",
         "approval",
         "The host carrier revoked its approval",
@@ -129,7 +121,7 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "carrier",
         _HOST_SAYS,
     ),
-    ReasonCode(
+    (
         "CARRIER_APPROVAL_SUSPENDED",
         "approval",
         "The carrier approval is suspended by a hold",
@@ -137,14 +129,89 @@ REASON_CODES: dict[str, ReasonCode] = _table(
         "carrier",
         _HOST_SAYS,
     ),
-    ReasonCode("ON_HOLD", "hold", "A hold is in force", False, "who placed it", _NOT_NOW),
+    (
+        "CARRIER_APPROVAL_SOFTWARE",
+        "approval",
+        "The carrier approval does not cover this software",
+        True,
+        "vendor",
+        _HOST_SAYS,
+    ),
+    (
+        "CARRIER_APPROVAL_CONDITIONAL",
+        "approval",
+        "The carrier approval has limits that the shop does not accept",
+        False,
+        "carrier",
+        _HOST_SAYS,
+    ),
+    (
+        "EQUIPMENT_NOT_AUTHORIZED",
+        "equipment",
+        "No equipment authorization for this territory",
+        False,
+        "manufacturer",
+        _REGULATOR,
+    ),
+    (
+        "EQUIPMENT_AUTHORIZATION_EXPIRED",
+        "equipment",
+        "The equipment authorization has ended",
+        False,
+        "manufacturer",
+        _REGULATOR,
+    ),
+    (
+        "EQUIPMENT_AUTHORIZATION_REVOKED",
+        "equipment",
+        "The regulator revoked the equipment authorization",
+        False,
+        "regulator",
+        _REGULATOR,
+    ),
+    (
+        "EQUIPMENT_AUTHORIZATION_SUSPENDED",
+        "equipment",
+        "The equipment authorization is suspended by a hold",
+        False,
+        "regulator",
+        _REGULATOR,
+    ),
+    (
+        "EQUIPMENT_LISTED",
+        "equipment",
+        "A regulator's list bars this equipment",
+        False,
+        "regulator",
+        _REGULATOR,
+    ),
+    (
+        "RADIO_INCOMPATIBLE",
+        "radio",
+        "The phone does not work well enough on this host",
+        False,
+        "manufacturer",
+        _DOES_NOT_FIT,
+    ),
+    (
+        "RADIO_UNKNOWN",
+        "radio",
+        "The radio of the phone or of the host is not recorded",
+        True,
+        "shop",
+        _DOES_NOT_FIT,
+    ),
+    ("ON_HOLD", "hold", "A hold is in force", False, "who placed it", _NOT_NOW),
 )
 _ORDER = {code: place for place, code in enumerate(REASON_CODES)}
 
 
 @dataclass(frozen=True)
 class Question:
-    """May this vendor sell this variant for this host, there, so? Ids are the catalog's row ids."""
+    """May this vendor sell this variant for this host, there, so? Ids are the catalog's row ids.
+
+    `software` is the version that the phone ships with, as written; empty: not stated.
+    """
 
     vendor_id: int
     manufacturer_id: int
@@ -155,9 +222,82 @@ class Question:
     channel: str
     condition: str
     listing_id: int | None = None
+    software: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why not. `message` is the nearest miss and may be shown to the vendor; `document` (a record's code) only to who
+    may see that record; `cure` is the smallest thing that would help.
+    """
+
+    code: str
+    check: str
+    message: str
+    curable: bool
+    cure_by: str
+    document: str = ""
+    cure: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """`fact_id` is the head's id within its kind: agreement, affiliation, approval, equipment, policy (a Fact), or
+    hosting, variant, network.
+    """
+
+    kind: str
+    code: str
+    fact_id: int
+    version_no: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One check of a decision. `until` is the instant to which its result stands by itself."""
+
+    check: str
+    result: str
+    until: datetime
+    evidence: tuple[Evidence, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+
+PASSED, FAILED, NOT_ENFORCED = "passed", "failed", "not_enforced"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`expires_at` is the first instant after the check at which the answer may change by itself."""
+
+    outcome: str
+    grounds: tuple[Ground, ...]
+    reasons: tuple[Reason, ...]
+    evidence: tuple[Evidence, ...]
+    expires_at: datetime
+
+
+def conclude(grounds: Sequence[Ground], horizon: datetime) -> Finding:
+    """The answer from its grounds. `horizon` is the latest `expires_at` given: no promise is without end."""
+    expires_at = min([horizon, *[ground.until for ground in grounds]])
+    reasons = in_order([reason for ground in grounds for reason in ground.reasons])
+    if not reasons:
+        evidence = tuple([item for ground in grounds for item in ground.evidence])
+        return Finding("allow", tuple(grounds), (), evidence, expires_at)
+    undecided = all(reason.code == "POLICY_MISSING" for reason in reasons)
+    return Finding("undetermined" if undecided else "deny", tuple(grounds), reasons, (), expires_at)
+
+
+# --- agreements -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     fact_id: int
     code: str
@@ -172,235 +312,205 @@ class Agreement:
     # dimension (model, territory, channel, condition) -> values; absent or empty means nothing
     scope: Mapping[str, frozenset[str]] = field(hash=False)
 
+    @property
+    def end(self) -> datetime:
+        return self.valid_until if self.revoked_at is None else min(self.valid_until, self.revoked_at)
 
-@dataclass(frozen=True)
-class Approval:
+
+class Edge(NamedTuple):
+    """A step of a chain: from whoever may grant to whoever was granted. `distance` is 0 where nothing fails."""
+
+    source: int
+    target: int
     fact_id: int
-    code: str
-    version_no: int
-    host_id: int
-    variant_id: int
-    state: str
-    valid_from: datetime
-    valid_until: datetime
-    revoked_at: datetime | None
+    end: datetime
+    distance: int
+    # An affiliation leads to another company that may grant; no agreement stands before it.
+    is_affiliation: bool
+    subject: Any
 
 
-@dataclass(frozen=True)
-class Hold:
-    fact_id: int
-    code: str
-    version_no: int
-    placed_by: str
-    reason_code: str
-    valid_from: datetime
-    valid_until: datetime
-    released_at: datetime | None
-    # dimension -> values, as text; no dimension at all matches nothing
-    targets: Mapping[str, frozenset[str]] = field(hash=False)
+Node = tuple[bool, int]
 
 
-@dataclass(frozen=True)
-class Policy:
-    fact_id: int
-    code: str
-    version_no: int
-    name: str
-    demands_verified: bool
-    enforces_approval: bool
-    valid_from: datetime
-    valid_until: datetime
-
-
-@dataclass(frozen=True)
-class Hosting:
-    host_id: int
-    version_no: int
-    valid_from: datetime
-    valid_until: datetime
-
-
-@dataclass(frozen=True)
-class World:
-    """All evidence that may bear on a set of questions, as known at one revision."""
-
-    policies: tuple[Policy, ...] = ()
-    agreements: tuple[Agreement, ...] = ()
-    approvals: tuple[Approval, ...] = ()
-    holds: tuple[Hold, ...] = ()
-    hostings: tuple[Hosting, ...] = ()
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why not. `message` may be shown to the vendor; `document` (a fact's code) only to who may see that fact."""
-
-    code: str
-    check: str
-    message: str
-    curable: bool
-    cure_by: str
-    document: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    kind: str
-    code: str
-    fact_id: int
-    version_no: int
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`expires_at` is the first instant after the check at which the answer may change by itself."""
-
-    outcome: str
-    reasons: tuple[Reason, ...]
-    evidence: tuple[Evidence, ...]
-    expires_at: datetime
-
-
-def evaluate(question: Question, world: World, at: datetime, horizon: datetime) -> Finding:
-    """The answer for one instant. Every failing ground is given, in the order of REASON_CODES.
-
-    `horizon` is the latest `expires_at` given (an allow without end would be a promise without end).
+def best_chain(edges: Iterable[Edge], *, start: int, goal: int) -> tuple[Edge, ...] | None:
+    """The chain from `start` to `goal` with the least distance; of those the one that lasts longest, then the one with
+    the fewest links, then the one with the smallest fact ids. None where nothing leads there.
     """
-    policy = _latest_in_force(world.policies, at)
-    if policy is None:
-        unknown = _reason("POLICY_MISSING", "The shop has set no policy, so nothing can be decided.")
-        return Finding("undetermined", (unknown,), (), _next_change(world.policies, (), at, horizon))
-    suspended = _suspended_facts(question, world.holds, at)
-    reasons: list[Reason] = []
-    evidence = [Evidence("policy", policy.code, policy.fact_id, policy.version_no)]
-    ends = [policy.valid_until]
-
-    hosting = _latest_in_force([h for h in world.hostings if h.host_id == question.host_id], at)
-    if hosting is None:
-        reasons.append(_reason("HOST_NOT_SERVED", "The shop sells no service on this host now."))
-    else:
-        ends.append(hosting.valid_until)
-
-    chain = _best_chain(question, world.agreements, policy, suspended, at)
-    reasons += chain.reasons
-    for link in chain.links:
-        evidence.append(Evidence("agreement", link.code, link.fact_id, link.version_no))
-        ends.append(_end(link.valid_until, link.revoked_at))
-
-    if policy.enforces_approval:
-        approval, failures = _nearest_approval(question, world.approvals, suspended, at)
-        reasons += failures
-        if approval is not None and not failures:
-            evidence.append(Evidence("approval", approval.code, approval.fact_id, approval.version_no))
-            ends.append(_end(approval.valid_until, approval.revoked_at))
-
-    reasons += [_hold_reason(hold, question) for hold in world.holds if _hold_stops(hold, question, at)]
-    if reasons:
-        return Finding("deny", _in_order(reasons), (), _next_change(_timed(world), world.holds, at, horizon))
-    starts = [
-        hold.valid_from for hold in world.holds if at < hold.valid_from and _touches(hold, question, evidence)
-    ]
-    return Finding("allow", (), tuple(evidence), min([*ends, *starts, horizon]))
+    if start == goal:
+        return ()
+    leading: defaultdict[Node, list[tuple[Node, Edge]]] = defaultdict(list)
+    for edge in edges:
+        if edge.is_affiliation:
+            leading[False, edge.source].append(((False, edge.target), edge))
+        else:
+            for has_left in (False, True):
+                leading[has_left, edge.source].append(((True, edge.target), edge))
+    goals = ((False, goal), (True, goal))
+    distances = _distances(leading, (False, start))
+    reached = [distances[node] for node in goals if node in distances]
+    if not reached:
+        return None
+    least = min(reached)
+    # Only steps that lie on some way of least distance; among those the last choices are made.
+    tight = {
+        node: [
+            (after, edge)
+            for after, edge in steps
+            if distances.get(node, least + 1) + edge.distance == distances.get(after, -1) <= least
+        ]
+        for node, steps in leading.items()
+        if node in distances
+    }
+    ends = [node for node in goals if distances.get(node) == least]
+    lasting = _latest_end(tight, (False, start), ends)
+    return _fewest_links(tight, (False, start), ends, lasting)
 
 
-# --- agreements -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Chain:
-    links: tuple[Agreement, ...]
-    reasons: tuple[Reason, ...]
-
-
-def _best_chain(
-    question: Question, agreements: Iterable[Agreement], policy: Policy, suspended: set[int], at: datetime
-) -> _Chain:
-    """The chain with the fewest failures; of those, the one that lasts longest, then the shortest.
-
-    With no failure it is the evidence; otherwise its failures are the nearest miss. A chain that once covered the
-    point and ended is nearer than one that never did: after a revocation the reason is the revocation.
-    """
-    if question.vendor_id == question.manufacturer_id:
-        return _Chain((), ())
-    by_grantor: dict[int, list[Agreement]] = {}
-    for agreement in agreements:
-        by_grantor.setdefault(agreement.grantor_id, []).append(agreement)
-    # (failures, -end, links, tie-break) only grow along a path, so the first time a node is taken is the best.
-    queue: list[tuple[int, float, int, tuple[int, ...], int, tuple[Agreement, ...], tuple[Reason, ...]]] = [
-        (0, float("-inf"), 0, (), question.manufacturer_id, (), ())
-    ]
-    taken: set[int] = set()
+def _distances(leading: Mapping[Node, Sequence[tuple[Node, Edge]]], start: Node) -> dict[Node, int]:
+    known: dict[Node, int] = {}
+    queue = [(0, start)]
     while queue:
-        cost, negative_end, length, ids, node, links, reasons = heapq.heappop(queue)
+        distance, node = heapq.heappop(queue)
+        if node in known:
+            continue
+        known[node] = distance
+        for after, edge in leading.get(node, ()):
+            if after not in known:
+                heapq.heappush(queue, (distance + edge.distance, after))
+    return known
+
+
+def _latest_end(
+    tight: Mapping[Node, Sequence[tuple[Node, Edge]]], start: Node, goals: Sequence[Node]
+) -> datetime | None:
+    """The latest instant to which some way lasts as a whole; None where the start is the goal."""
+    taken: set[Node] = set()
+    # A heap gives the least first; counted down from the end of time the latest is the least.
+    queue: list[tuple[float, int, Node, datetime | None]] = [(float("-inf"), 0, start, None)]
+    pushed = 0
+    while queue:
+        _, _, node, end = heapq.heappop(queue)
         if node in taken:
             continue
         taken.add(node)
-        if node == question.vendor_id:
-            return _Chain(links if not reasons else (), _in_order(reasons))
-        for link in by_grantor.get(node, ()):
-            if link.grantee_id in taken:
-                continue
-            failures = _link_failures(link, question, policy, suspended, at)
-            end = _end(link.valid_until, link.revoked_at).timestamp()
-            heapq.heappush(
-                queue,
-                (
-                    cost + sum(_distance(failure) for failure in failures),
-                    max(negative_end, -end),
-                    length + 1,
-                    (*ids, link.fact_id),
-                    link.grantee_id,
-                    (*links, link),
-                    (*reasons, *failures),
-                ),
-            )
-    return _Chain(
-        (), (_reason("NO_AGREEMENT", "No agreement on record leads from the manufacturer to you."),)
-    )
+        if node in goals:
+            return end
+        for after, edge in tight.get(node, ()):
+            if after not in taken:
+                until = edge.end if end is None else min(end, edge.end)
+                pushed += 1
+                heapq.heappush(queue, (-until.timestamp(), pushed, after, until))
+    return None
 
 
-def _distance(failure: Reason) -> int:
-    """One failure more is always further; among as many, one of scope is."""
-    return 1001 if failure.code.startswith("AGREEMENT_SCOPE_") else 1000
+def _fewest_links(
+    tight: Mapping[Node, Sequence[tuple[Node, Edge]]],
+    start: Node,
+    goals: Sequence[Node],
+    lasting: datetime | None,
+) -> tuple[Edge, ...]:
+    taken: set[Node] = set()
+    queue: list[tuple[int, tuple[int, ...], int, Node, tuple[Edge, ...]]] = [(0, (), 0, start, ())]
+    pushed = 0
+    while queue:
+        length, ids, _, node, chain = heapq.heappop(queue)
+        if node in taken:
+            continue
+        taken.add(node)
+        if node in goals:
+            return chain
+        for after, edge in tight.get(node, ()):
+            if after not in taken and (lasting is None or edge.end >= lasting):
+                pushed += 1
+                heapq.heappush(queue, (length + 1, (*ids, edge.fact_id), pushed, after, (*chain, edge)))
+    raise AssertionError("A way of least distance exists, but was not found again.")
 
 
-def _link_failures(
-    link: Agreement, question: Question, policy: Policy, suspended: set[int], at: datetime
+def link_failures(
+    link: Agreement, question: Question, *, demands_verified: bool, is_suspended: bool, at: datetime
 ) -> tuple[Reason, ...]:
+    """Why this agreement does not carry this question; empty if it does."""
     is_own = link.grantee_id == question.vendor_id
-    name = f"Agreement {link.code}" if is_own else "An agreement further up the chain"
-    failures: list[tuple[str, str]] = []
+    name = f"agreement {link.code}" if is_own else "an agreement further up the chain"
+    says = name[0].upper() + name[1:]
+    failures: list[tuple[str, str, str]] = []
     if link.revoked_at is not None and at >= link.revoked_at:
-        failures.append(("AGREEMENT_REVOKED", f"{name} was revoked on {link.revoked_at:%Y-%m-%d}."))
-    elif at >= link.valid_until:
-        failures.append(("AGREEMENT_EXPIRED", f"{name} ended on {link.valid_until:%Y-%m-%d}."))
-    if at < link.valid_from:
-        failures.append(("AGREEMENT_NOT_YET_VALID", f"{name} begins on {link.valid_from:%Y-%m-%d}."))
-    if link.fact_id in suspended:
-        failures.append(("AGREEMENT_SUSPENDED", f"{name} is suspended."))
-    if policy.demands_verified and not link.is_verified:
         failures.append(
-            ("AGREEMENT_NOT_VERIFIED", f"{name} is claimed only; its grantor has not confirmed it.")
+            (
+                "AGREEMENT_REVOKED",
+                f"{says} was revoked on {link.revoked_at:%Y-%m-%d}.",
+                "A new agreement from its grantor.",
+            )
         )
-    for dimension, code, value in (
-        ("model", "AGREEMENT_SCOPE_MODEL", str(question.variant_id)),
-        ("territory", "AGREEMENT_SCOPE_TERRITORY", question.territory),
-        ("channel", "AGREEMENT_SCOPE_CHANNEL", question.channel),
-        ("condition", "AGREEMENT_SCOPE_CONDITION", question.condition),
+    elif at >= link.valid_until:
+        failures.append(
+            (
+                "AGREEMENT_EXPIRED",
+                f"{says} ended on {link.valid_until:%Y-%m-%d}.",
+                f"Renew {name} beyond {at:%Y-%m-%d}.",
+            )
+        )
+    if at < link.valid_from:
+        starts = f"{link.valid_from:%Y-%m-%d}"
+        failures.append(
+            (
+                "AGREEMENT_NOT_YET_VALID",
+                f"{says} begins on {starts}.",
+                f"Wait until {starts}, or have {name} begin earlier.",
+            )
+        )
+    if is_suspended:
+        failures.append(
+            ("AGREEMENT_SUSPENDED", f"{says} is suspended.", "Release of the hold that suspends it.")
+        )
+    if demands_verified and not link.is_verified:
+        failures.append(
+            (
+                "AGREEMENT_NOT_VERIFIED",
+                f"{says} is claimed only; its grantor has not confirmed it.",
+                f"Have the grantor confirm {name} to the shop.",
+            )
+        )
+    for dimension, value in (
+        ("model", str(question.variant_id)),
+        ("territory", question.territory),
+        ("channel", question.channel),
+        ("condition", question.condition),
     ):
         covered = link.scope.get(dimension, frozenset())
         if ALL not in covered and value not in covered:
             said = _covers(dimension, covered, value) if is_own else f"does not cover this {dimension}"
-            failures.append((code, f"{name} {said}."))
+            added = "this model" if dimension == "model" else value
+            failures.append(
+                (
+                    f"AGREEMENT_SCOPE_{dimension.upper()}",
+                    f"{says} {said}.",
+                    f"Extend {name} to {added}" + (" or list it otherwise." if dimension != "model" else "."),
+                )
+            )
     if not is_own and not link.may_sublicense:
-        failures.append(("SUBLICENSE_MISSING", f"{name} does not allow sublicensing."))
-    return tuple(_reason(code, message, link.code) for code, message in failures)
+        failures.append(
+            (
+                "SUBLICENSE_MISSING",
+                f"{says} does not allow sublicensing.",
+                f"The right to sublicense in {name}.",
+            )
+        )
+    return tuple(reason(code, message, link.code, cure) for code, message, cure in failures)
+
+
+def distance_of(failures: Iterable[Reason]) -> int:
+    """One failure more is always further; among as many, one of scope is."""
+    return sum(1001 if failure.code.startswith("AGREEMENT_SCOPE_") else 1000 for failure in failures)
+
+
+def no_agreement(question: Question) -> Reason:
+    return reason(
+        "NO_AGREEMENT",
+        "No agreement on record leads from the manufacturer to you.",
+        cure=f"An agreement that leads from the manufacturer to you and covers this model in {question.territory}.",
+    )
 
 
 def _covers(dimension: str, covered: frozenset[str], value: str) -> str:
@@ -408,169 +518,243 @@ def _covers(dimension: str, covered: frozenset[str], value: str) -> str:
         return "does not cover this model"
     if not covered:
         return f"covers no {dimension}"
-    return f"covers {', '.join(sorted(covered))}, not {value}"
+    *most, last = sorted(covered)
+    named = f"{', '.join(most)} and {last}" if most else last
+    return f"covers {named}, not {value}"
 
 
-# --- carrier approvals ------------------------------------------------------------------------------------------
+# --- carrier approvals, equipment authorizations ----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CarrierWord:
-    """What a host carrier itself says of a variant, whatever the policy demands and whoever sells it.
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The nearest carrier approval; how it fails is said by `authorization.decisions` (see `approval_reason`)."""
 
-    `approval` is the nearest record, None if there is none; with reasons, it is not in force. `hold_reasons` are
-    the reason codes of the holds that name the host: why they were placed.
-    """
+    fact_id: int
+    code: str
+    version_no: int
+    state: str
+    limits: str
+    software_from: str
+    software_until: str
+    valid_from: datetime
+    valid_until: datetime
+    waived_until: datetime | None
+    revoked_at: datetime | None
 
-    approval: Approval | None
-    reasons: tuple[Reason, ...]
-    hold_reasons: frozenset[str] = frozenset()
-
-
-def carrier_word(question: Question, world: World, at: datetime) -> CarrierWord:
-    """For badges. A hold that names the host stops its word too; one that does not is none of the carrier's."""
-    suspended = _suspended_facts(question, world.holds, at)
-    nearest, failures = _nearest_approval(question, world.approvals, suspended, at)
-    stops = [hold for hold in world.holds if "host" in hold.targets and _hold_stops(hold, question, at)]
-    return CarrierWord(
-        nearest,
-        (*failures, *(_hold_reason(hold, question) for hold in stops)),
-        frozenset(hold.reason_code for hold in stops),
-    )
+    @property
+    def end(self) -> datetime:
+        ends = [instant for instant in (self.valid_until, self.waived_until, self.revoked_at) if instant]
+        return min(ends)
 
 
-def _nearest_approval(
-    question: Question, approvals: Iterable[Approval], suspended: set[int], at: datetime
-) -> tuple[Approval | None, tuple[Reason, ...]]:
-    """The approval with the fewest failures; of those, the one that lasts longest. Without failures it is in force."""
-    candidates = [
-        a for a in approvals if a.host_id == question.host_id and a.variant_id == question.variant_id
-    ]
-    if not candidates:
-        return None, (
-            _reason("CARRIER_NOT_APPROVED", "The host carrier has no approval of this variant on record."),
-        )
-    judged = [(_approval_failures(approval, suspended, at), approval) for approval in candidates]
-    failures, nearest = min(
-        judged,
-        key=lambda pair: (
-            len(pair[0]),
-            -_end(pair[1].valid_until, pair[1].revoked_at).timestamp(),
-            pair[1].fact_id,
-        ),
-    )
-    return nearest, failures
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    fact_id: int
+    code: str
+    version_no: int
+    regulator: str
+    identifier: str
+    granted_at: datetime
+    valid_from: datetime
+    valid_until: datetime
+    revoked_at: datetime | None
+
+    @property
+    def end(self) -> datetime:
+        return self.valid_until if self.revoked_at is None else min(self.valid_until, self.revoked_at)
 
 
-def _approval_failures(approval: Approval, suspended: set[int], at: datetime) -> tuple[Reason, ...]:
+def approval_reason(failure: str, approval: Approval, question: Question, at: datetime) -> Reason:
+    """`failure`: revoked, state, not_begun, expired, suspended, software or conditional."""
     name = "The carrier approval of this variant"
-    failures: list[tuple[str, str]] = []
-    if approval.revoked_at is not None and at >= approval.revoked_at:
-        failures.append(
-            ("CARRIER_APPROVAL_REVOKED", f"{name} was revoked on {approval.revoked_at:%Y-%m-%d}.")
-        )
-    elif at >= approval.valid_until:
-        failures.append(("CARRIER_APPROVAL_EXPIRED", f"{name} ended on {approval.valid_until:%Y-%m-%d}."))
-    if at < approval.valid_from:
-        failures.append(("CARRIER_NOT_APPROVED", f"{name} begins on {approval.valid_from:%Y-%m-%d}."))
-    # A revoked approval was one before it was revoked; a mere request never was: that was the mistake of 2016.
-    if approval.state not in ("approved", "conditional", "revoked"):
-        failures.append(("CARRIER_NOT_APPROVED", f"{name} is `{approval.state}`."))
-    if approval.fact_id in suspended:
-        failures.append(("CARRIER_APPROVAL_SUSPENDED", f"{name} is suspended."))
-    return tuple(_reason(code, message, approval.code) for code, message in failures)
+    code, message, cure = {
+        "revoked": lambda: (
+            "CARRIER_APPROVAL_REVOKED",
+            f"{name} was revoked on {approval.revoked_at:%Y-%m-%d}.",
+            "A new approval by the host carrier.",
+        ),
+        "state": lambda: (
+            "CARRIER_NOT_APPROVED",
+            f"{name} is `{approval.state}`.",
+            "The host carrier's approval after its tests.",
+        ),
+        "not_begun": lambda: (
+            "CARRIER_NOT_APPROVED",
+            f"{name} begins on {approval.valid_from:%Y-%m-%d}.",
+            f"Wait until {approval.valid_from:%Y-%m-%d}.",
+        ),
+        "expired": lambda: (
+            "CARRIER_APPROVAL_EXPIRED",
+            (
+                f"The waiver that {name[0].lower()}{name[1:]} rests on ended on {approval.waived_until:%Y-%m-%d}."
+                if approval.waived_until is not None and approval.waived_until < approval.valid_until
+                else f"{name} ended on {approval.valid_until:%Y-%m-%d}."
+            ),
+            f"Renewal by the host carrier beyond {at:%Y-%m-%d}.",
+        ),
+        "suspended": lambda: (
+            "CARRIER_APPROVAL_SUSPENDED",
+            f"{name} is suspended.",
+            "Release of the hold that suspends it.",
+        ),
+        "software": lambda: (
+            "CARRIER_APPROVAL_SOFTWARE",
+            f"{name} covers software {_software_range(approval)}; "
+            + (
+                f"this is {question.software}."
+                if question.software
+                else "the listing does not say which it ships with."
+            ),
+            "State the software version that it ships with."
+            if not question.software
+            else f"Ship software {_software_range(approval)}, or have the host carrier test {question.software}.",
+        ),
+        "conditional": lambda: (
+            "CARRIER_APPROVAL_CONDITIONAL",
+            f"{name} has limits: {approval.limits or 'not described'}.",
+            "An approval without limits.",
+        ),
+    }[failure]()
+    return reason(code, message, approval.code, cure)
+
+
+def no_approval() -> Reason:
+    return reason(
+        "CARRIER_NOT_APPROVED",
+        "The host carrier has no approval of this variant on record.",
+        cure="A technical acceptance of this variant by the host carrier.",
+    )
+
+
+def _software_range(approval: Approval) -> str:
+    parts = [f"from {approval.software_from}"] if approval.software_from else []
+    return " ".join([*parts, f"before {approval.software_until}"] if approval.software_until else parts)
+
+
+def equipment_reason(failure: str, equipment: Equipment, at: datetime) -> Reason:
+    """`failure`: revoked, not_begun, expired or suspended."""
+    name = f"The equipment authorization {equipment.identifier or 'of this variant'}"
+    code, message, cure = {
+        "revoked": lambda: (
+            "EQUIPMENT_AUTHORIZATION_REVOKED",
+            f"{name} was revoked on {equipment.revoked_at:%Y-%m-%d}.",
+            "A new authorization by the regulator.",
+        ),
+        "not_begun": lambda: (
+            "EQUIPMENT_NOT_AUTHORIZED",
+            f"{name} begins on {equipment.valid_from:%Y-%m-%d}.",
+            f"Wait until {equipment.valid_from:%Y-%m-%d}.",
+        ),
+        "expired": lambda: (
+            "EQUIPMENT_AUTHORIZATION_EXPIRED",
+            f"{name} ended on {equipment.valid_until:%Y-%m-%d}.",
+            f"Renewal by the regulator beyond {at:%Y-%m-%d}.",
+        ),
+        "suspended": lambda: (
+            "EQUIPMENT_AUTHORIZATION_SUSPENDED",
+            f"{name} is suspended.",
+            "Release of the hold that suspends it.",
+        ),
+    }[failure]()
+    return reason(code, message, equipment.code, cure)
+
+
+def no_equipment(question: Question) -> Reason:
+    return reason(
+        "EQUIPMENT_NOT_AUTHORIZED",
+        f"No equipment authorization of this variant for {question.territory} is on record.",
+        cure=f"An equipment authorization of this variant for {question.territory}.",
+    )
 
 
 # --- holds ------------------------------------------------------------------------------------------------------
 
 
-def hold_matches(targets: Mapping[str, frozenset[str]], question: Question) -> bool:
-    """Does a hold with these targets stop this point by itself? One that names facts suspends those instead."""
-    return bool(targets) and "fact" not in targets and _matches_dimensions(targets, question)
+@dataclass(frozen=True, slots=True)
+class Hold:
+    fact_id: int
+    code: str
+    reach: str
+    placed_by: str
+    reason_code: str
+    names_only_vendor: bool
+    valid_from: datetime
+    # The earlier of `valid_until` and `released_at`.
+    end: datetime
 
 
-def _suspended_facts(question: Question, holds: Iterable[Hold], at: datetime) -> set[int]:
-    return {
-        int(value)
-        for hold in holds
-        if _hold_in_force(hold, at) and _matches_point_besides_fact(hold, question)
-        for value in hold.targets.get("fact", ())
-    }
-
-
-def _hold_stops(hold: Hold, question: Question, at: datetime) -> bool:
-    return _hold_in_force(hold, at) and hold_matches(hold.targets, question)
-
-
-def _hold_in_force(hold: Hold, at: datetime) -> bool:
-    return hold.valid_from <= at < _end(hold.valid_until, hold.released_at)
-
-
-def _matches_dimensions(targets: Mapping[str, frozenset[str]], question: Question) -> bool:
-    point = {
-        "manufacturer": str(question.manufacturer_id),
-        "device": str(question.device_id),
-        "variant": str(question.variant_id),
-        "vendor": str(question.vendor_id),
-        "listing": str(question.listing_id),
-        "host": str(question.host_id),
-        "territory": question.territory,
-    }
-    return all(point[dimension] in values for dimension, values in targets.items() if dimension != "fact")
-
-
-def _matches_point_besides_fact(hold: Hold, question: Question) -> bool:
-    return "fact" in hold.targets and _matches_dimensions(hold.targets, question)
-
-
-def _touches(hold: Hold, question: Question, evidence: Iterable[Evidence]) -> bool:
-    if "fact" in hold.targets:
-        cited = {str(item.fact_id) for item in evidence}
-        return bool(hold.targets["fact"] & cited) and _matches_dimensions(hold.targets, question)
-    return hold_matches(hold.targets, question)
-
-
-def _hold_reason(hold: Hold, question: Question) -> Reason:
+def hold_reason(hold: Hold) -> Reason:
     since = f"{hold.valid_from:%Y-%m-%d}"
-    if set(hold.targets) == {"vendor"}:
-        return _reason("VENDOR_SUSPENDED", f"Your account is suspended since {since}.", hold.code)
-    return _reason("ON_HOLD", f"On hold by {hold.placed_by} since {since} ({hold.reason_code}).", hold.code)
+    if hold.reach != "sale":
+        granted = "granted from then on" if hold.reach == "new_grants" else "whenever granted"
+        return reason(
+            "EQUIPMENT_LISTED",
+            f"On a list of {hold.placed_by} since {since} ({hold.reason_code}): authorizations {granted} do not count.",
+            hold.code,
+            f"An exemption from the list, or its end, by {hold.placed_by}.",
+        )
+    cure = f"Release by {hold.placed_by}, or an exemption."
+    if hold.names_only_vendor:
+        return reason("VENDOR_SUSPENDED", f"Your account is suspended since {since}.", hold.code, cure)
+    return reason(
+        "ON_HOLD", f"On hold by {hold.placed_by} since {since} ({hold.reason_code}).", hold.code, cure
+    )
 
 
-# --- time and order ---------------------------------------------------------------------------------------------
+# --- radio, host, policy ----------------------------------------------------------------------------------------
+
+# What a policy can ask for, from the least on.
+RADIO_LEVELS = ("NONE", "DATA_ONLY", "PARTIAL_2G", "PARTIAL_3G", "PARTIAL_LTE", "FULL")
 
 
-def _end(valid_until: datetime, stopped_at: datetime | None) -> datetime:
-    return valid_until if stopped_at is None else min(valid_until, stopped_at)
+def radio_suffices(found: str, minimum: str) -> bool:
+    return RADIO_LEVELS.index(found) >= RADIO_LEVELS.index(minimum)
 
 
-def _latest_in_force[T: (Policy, Hosting)](items: Iterable[T], at: datetime) -> T | None:
-    in_force = [item for item in items if item.valid_from <= at < item.valid_until]
-    return max(in_force, key=lambda item: (item.valid_from, item.valid_until), default=None)
+def radio_incompatible(found: str, minimum: str) -> Reason:
+    return reason(
+        "RADIO_INCOMPATIBLE",
+        f"Its radio is {found} on this host; the shop asks for {minimum} at least.",
+        cure="A variant whose bands fit this host.",
+    )
 
 
-def _timed(world: World) -> tuple[Policy | Agreement | Approval | Hosting, ...]:
-    return (*world.policies, *world.agreements, *world.approvals, *world.hostings)
+def radio_unknown() -> Reason:
+    return reason(
+        "RADIO_UNKNOWN",
+        "The bands of this variant or of this host's network are not recorded.",
+        cure="The shop's data desk records them.",
+    )
 
 
-def _next_change(
-    items: Iterable[Policy | Agreement | Approval | Hosting],
-    holds: Iterable[Hold],
-    at: datetime,
-    horizon: datetime,
-) -> datetime:
-    """The next boundary of anything in sight: a denial may end there. Early is harmless, late would be wrong."""
-    boundaries = [b for item in items for b in (item.valid_from, item.valid_until)]
-    boundaries += [b for hold in holds for b in (hold.valid_from, _end(hold.valid_until, hold.released_at))]
-    return min([b for b in boundaries if b > at] + [horizon])
+def host_not_served() -> Reason:
+    return reason(
+        "HOST_NOT_SERVED",
+        "The shop sells no service on this host now.",
+        cure="Choose a host that the shop serves.",
+    )
 
 
-def _reason(code: str, message: str, document: str = "") -> Reason:
+def policy_missing() -> Reason:
+    return reason(
+        "POLICY_MISSING",
+        "The shop has set no policy, so nothing can be decided.",
+        cure="The shop sets a policy.",
+    )
+
+
+# --- order ------------------------------------------------------------------------------------------------------
+
+
+def reason(code: str, message: str, document: str = "", cure: str = "") -> Reason:
     row = REASON_CODES[code]
-    return Reason(code, row.check, message, row.curable, row.cure_by, document)
+    return Reason(code, row.check, message, row.curable, row.cure_by, document, cure)
 
 
-def _in_order(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+def in_order(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """Fixed order, each thing once: several links that fail alike are one reason per document."""
     unique = dict.fromkeys(reasons)
-    return tuple(sorted(unique, key=lambda reason: (_ORDER[reason.code], reason.document, reason.message)))
+    if len(unique) < 2:
+        return tuple(unique)
+    return tuple(sorted(unique, key=lambda item: (_ORDER[item.code], item.document, item.message)))

@@ -1,12 +1,21 @@
 """Reading: which offers a fact touches, and whether a page may offer one."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from authorization.decisions import Answer
-from authorization.models import AgreementVersion, ApprovalVersion, Fact, HoldVersion
-from catalog.models import ListingHost, OfferState
+from authorization.models import (
+    AffiliationVersion,
+    AgreementVersion,
+    ApprovalVersion,
+    EquipmentVersion,
+    Fact,
+    HoldTarget,
+    HoldVersion,
+)
+from catalog.models import ListingHost, OfferState, VariantAttribute
 
 # The column of an offer that each dimension of a hold looks at.
 _COLUMNS = {
@@ -17,6 +26,8 @@ _COLUMNS = {
     "listing": "listing_id",
     "host": "host_id",
     "territory": "listing__territory",
+    "channel": "listing__channel",
+    "condition": "listing__condition",
 }
 
 
@@ -47,13 +58,26 @@ def offers_touched_by_any(offers: QuerySet[ListingHost], fact_ids: Iterable[int]
             variant_id=OuterRef("listing__variant_id"),
         )
         touched |= Q(Exists(approvals))
+    if of_kind[Fact.Kind.EQUIPMENT]:
+        authorizations = EquipmentVersion.objects.current().filter(
+            head_id__in=of_kind[Fact.Kind.EQUIPMENT],
+            territory=OuterRef("listing__territory"),
+            variant_id=OuterRef("listing__variant_id"),
+        )
+        touched |= Q(Exists(authorizations))
+    if of_kind[Fact.Kind.AFFILIATION]:
+        versions = AffiliationVersion.objects.filter(head_id__in=of_kind[Fact.Kind.AFFILIATION])
+        pairs = versions.values_list("parent_id", "child_id")
+        makers = family_of({organization for pair in pairs for organization in pair})
+        touched |= Q(listing__variant__device__manufacturer_id__in=makers)
     holds = (
         HoldVersion.objects.current().filter(head_id__in=of_kind[Fact.Kind.HOLD]).prefetch_related("targets")
     )
     for hold in holds:
         targets: dict[str, set[str]] = {}
         for target in hold.targets.all():
-            targets.setdefault(target.dimension, set()).add(target.value)
+            if target.part == 0:
+                targets.setdefault(target.dimension, set()).add(target.value)
         touched |= Q(pk__in=offers_matching(ListingHost.objects.all(), targets).values("pk"))
     return offers.filter(touched)
 
@@ -61,16 +85,47 @@ def offers_touched_by_any(offers: QuerySet[ListingHost], fact_ids: Iterable[int]
 def offers_matching(
     offers: QuerySet[ListingHost], targets: Mapping[str, Iterable[str]]
 ) -> QuerySet[ListingHost]:
-    """The offers that a hold with these targets matches, or whose suspended evidence it names."""
+    """The offers that a hold with these targets may match, or whose suspended evidence it names.
+
+    Wider than what it stops where it names manufacturers (whoever may belong to them) or attributes (any version).
+    """
     if not targets:
         return offers.none()
     for dimension, values in targets.items():
         if dimension == "fact":
             suspended = offers_touched_by_any(ListingHost.objects.all(), [int(value) for value in values])
             offers = offers.filter(pk__in=suspended.values("pk"))
+        elif dimension.startswith(HoldTarget.ATTRIBUTE):
+            offers = offers.filter(listing__variant_id__in=variants_with(dimension, values))
         else:
-            offers = offers.filter(**{f"{_COLUMNS[dimension]}__in": list(values)})
+            named: list[Any] = list(values)
+            if dimension == "manufacturer":
+                named = sorted(family_of({int(value) for value in values}))
+            offers = offers.filter(**{f"{_COLUMNS[dimension]}__in": named})
     return offers
+
+
+def variants_with(dimension: str, values: Iterable[str]) -> QuerySet[VariantAttribute, int]:
+    """Ids of the variants of which some version has one of these values of the attribute."""
+    name = dimension.removeprefix(HoldTarget.ATTRIBUTE)
+    rows = VariantAttribute.objects.filter(name=name, value__in=list(values))
+    return rows.values_list("version__head_id", flat=True)
+
+
+def family_of(organization_ids: Iterable[int]) -> set[int]:
+    """These organizations and all that ever belonged to them, directly or through others.
+
+    And whomever they may grant for: an affiliation bears on both its sides.
+    """
+    found = set(organization_ids)
+    granting = AffiliationVersion.objects.filter(child_id__in=found, may_grant_for_parent=True)
+    found |= set(granting.values_list("parent_id", flat=True))
+    frontier = set(found)
+    while frontier:
+        children = AffiliationVersion.objects.filter(parent_id__in=frontier)
+        frontier = set(children.values_list("child_id", flat=True)) - found
+        found |= frontier
+    return found
 
 
 def downstream_of(organization_ids: Iterable[int]) -> set[int]:

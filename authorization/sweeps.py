@@ -235,15 +235,16 @@ def _resting_on_old_evidence(
     pairs: list[tuple[Answer, ListingHost]], at: datetime
 ) -> list[tuple[Answer, ListingHost]]:
     """Offers that stay live, but no longer on the versions that their clearance cites, or not for long."""
-    cited: dict[Any, set[tuple[int, int]]] = {}
+    cited: dict[Any, set[tuple[str, int, int]]] = {}
     rows = DecisionEvidence.objects.filter(decision_id__in=[offer.decision_id for _, offer in pairs])
-    for decision_id, fact_id, version_no in rows.values_list("decision_id", "fact_id", "version_no"):
-        cited.setdefault(decision_id, set()).add((fact_id, version_no))
+    columns = ("decision_id", "kind", "fact_id", "version_no")
+    for decision_id, kind, fact_id, version_no in rows.values_list(*columns):
+        cited.setdefault(decision_id, set()).add((kind, fact_id, version_no))
     return [
         (answer, offer)
         for answer, offer in pairs
         if cited.get(offer.decision_id, set())
-        != {(item.fact_id, item.version_no) for item in answer.evidence}
+        != {(item.kind, item.fact_id, item.version_no) for item in answer.evidence}
         or (offer.clearance_expires_at is not None and offer.clearance_expires_at <= at + RENEW_AHEAD)
     ]
 

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from authorization import clock, outbox, sweeps
+from authorization import clock, outbox, sealing, sweeps
 
 
 @shared_task(name="authorization.pump_outbox")
@@ -13,3 +13,8 @@ def pump_outbox(**_: object) -> None:
 @shared_task(name="authorization.reconcile_offers")
 def reconcile_offers(**_: object) -> None:
     sweeps.reconcile(at=clock.now())
+
+
+@shared_task(name="authorization.seal_ledger")
+def seal_ledger(**_: object) -> None:
+    sealing.seal(at=clock.now())

@@ -46,7 +46,7 @@ MOVES: dict[str, dict[str, str]] = {
 
 
 # What a decision reads of a listing and its host. The price is not one of them.
-TERMS = ("variant_id", "host_id", "territory", "channel", "condition")
+TERMS = ("variant_id", "host_id", "territory", "channel", "condition", "software")
 
 
 class InvalidMove(Exception):
@@ -68,9 +68,14 @@ class Clearance:
     expires_at: datetime
 
 
-def content_hash(*, variant_id: int, host_id: int, territory: str, channel: str, condition: str) -> str:
+def content_hash(
+    *, variant_id: int, host_id: int, territory: str, channel: str, condition: str, software: str = ""
+) -> str:
     """SHA-256 (hex) over TERMS."""
     terms = [variant_id, host_id, territory, channel, condition]
+    # Where no software is stated the hash is that of the time before it could be: clearances given then stay good.
+    if software:
+        terms.append(software)
     return hashlib.sha256(json.dumps(terms).encode()).hexdigest()
 
 

@@ -123,6 +123,22 @@ class VariantIms(models.Model):
         return f"{self.host}: {self.status}"
 
 
+class VariantAttribute(models.Model):
+    """What holds and regulators' lists may name besides the model: chipset_vendor=Qualcomm, module=FGH75D."""
+
+    version = models.ForeignKey(VariantVersion, on_delete=models.CASCADE, related_name="attributes")
+    name = models.SlugField(max_length=50)
+    value = models.CharField(max_length=100)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["version", "name", "value"], name="catalog_variantattribute_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}"
+
+
 class Condition(models.TextChoices):
     NEW = "new", "new"
     REFURBISHED = "refurbished", "refurbished"
@@ -143,6 +159,9 @@ class Listing(models.Model):
     condition = models.CharField(max_length=16, choices=Condition)
     territory = models.CharField(max_length=2, help_text="ISO 3166-1 code")
     channel = models.CharField(max_length=16, choices=Channel)
+    software = models.CharField(
+        max_length=64, blank=True, help_text="The software version it ships with; empty: not said"
+    )
     description = models.TextField(blank=True, max_length=4000)
     price_amount = models.DecimalField(max_digits=12, decimal_places=2)
     price_currency = models.CharField(max_length=3, default="USD")

@@ -13,10 +13,22 @@ from typing import Any, Literal, NamedTuple
 import factory
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 
-from authorization import agreements, approvals, clock, groundwork, offers, policies
+from authorization import (
+    affiliations,
+    agreements,
+    approvals,
+    clock,
+    equipment,
+    fence,
+    groundwork,
+    holds,
+    offers,
+    policies,
+)
 from authorization.actors import Actor
-from authorization.models import Assurance, Fact, PolicyVersion
+from authorization.models import AgreementVersion, ApprovalVersion, Assurance, Fact, PolicyVersion
 from carriers.models import Confidence, HostCarrier, Hosting
 from carriers.versions import FOREVER
 from catalog.models import Channel, Condition, Device, Listing, ListingHost, OfferState, Organization, Variant
@@ -147,6 +159,7 @@ def make_terms(
     price_amount: Decimal = Decimal("199.00"),
     on_hand: int = 20,
     description: str = "",
+    software: str = "",
 ) -> offers.ListingTerms:
     return offers.ListingTerms(
         variant=variant,
@@ -158,6 +171,7 @@ def make_terms(
         price_amount=price_amount,
         price_currency="USD",
         on_hand=on_hand,
+        software=software,
     )
 
 
@@ -169,12 +183,22 @@ def ensure_policy(*, at: dt.datetime) -> None:
         )
 
 
+def make_policy(*, at: dt.datetime, **terms: Any) -> Fact:
+    """The gate shut, but for these terms of `policies.set_policy`."""
+    return policies.set_policy(
+        **{**policies.POLICY_GATE_SHUT, **terms}, by=BUILDER, at=at, reason="chosen for a small world"
+    )
+
+
 def make_agreement(
     *,
     grantor: Organization,
     grantee: Organization,
     at: dt.datetime,
     models: Iterable[Variant] | Literal["*"] = "*",
+    territories: Iterable[str] | None = None,
+    channels: Iterable[str] = "*",
+    conditions: Iterable[str] = "*",
     may_sublicense: bool = False,
     assurance: str = Assurance.VERIFIED,
     code: str | None = None,
@@ -188,9 +212,9 @@ def make_agreement(
         may_sublicense=may_sublicense,
         assurance=assurance,
         models=models,
-        territories=[settings.SHOP_TERRITORY],
-        channels="*",
-        conditions="*",
+        territories=[settings.SHOP_TERRITORY] if territories is None else territories,
+        channels=channels,
+        conditions=conditions,
         valid_from=valid_from or at - dt.timedelta(days=1),
         valid_until=valid_until,
         document="simulated",
@@ -206,19 +230,111 @@ def make_approval(
     at: dt.datetime,
     state: str = "approved",
     code: str | None = None,
+    valid_from: dt.datetime | None = None,
     valid_until: dt.datetime = FOREVER,
+    limits: str = "",
+    waived_until: dt.datetime | None = None,
+    software_from: str = "",
+    software_until: str = "",
 ) -> Fact:
     return approvals.record_approval(
         code=code or _next_code("CA", Fact.Kind.APPROVAL),
         host=host,
         variant=variant,
         state=state,
-        valid_from=at - dt.timedelta(days=1),
+        valid_from=valid_from or at - dt.timedelta(days=1),
+        valid_until=valid_until,
+        limits=limits or ("simulated" if state == "conditional" else ""),
+        waived_until=waived_until,
+        software_from=software_from,
+        software_until=software_until,
+        document="simulated",
+        by=BUILDER,
+        at=at,
+    )
+
+
+def make_equipment(
+    *,
+    variant: Variant,
+    at: dt.datetime,
+    territory: str | None = None,
+    regulator: str = "FCC",
+    identifier: str = "",
+    granted_at: dt.datetime | None = None,
+    code: str | None = None,
+    valid_from: dt.datetime | None = None,
+    valid_until: dt.datetime = FOREVER,
+) -> Fact:
+    starts = valid_from or at - dt.timedelta(days=1)
+    return equipment.record_authorization(
+        code=code or _next_code("EA", Fact.Kind.EQUIPMENT),
+        variant=variant,
+        territory=territory or settings.SHOP_TERRITORY,
+        regulator=regulator,
+        identifier=identifier,
+        granted_at=granted_at or starts,
+        valid_from=starts,
         valid_until=valid_until,
         document="simulated",
         by=BUILDER,
         at=at,
     )
+
+
+def make_affiliation(
+    *,
+    parent: Organization,
+    child: Organization,
+    at: dt.datetime,
+    may_grant_for_parent: bool = False,
+    code: str | None = None,
+    valid_from: dt.datetime | None = None,
+    valid_until: dt.datetime = FOREVER,
+) -> Fact:
+    return affiliations.record_affiliation(
+        code=code or _next_code("AF", Fact.Kind.AFFILIATION),
+        parent=parent,
+        child=child,
+        may_grant_for_parent=may_grant_for_parent,
+        valid_from=valid_from or at - dt.timedelta(days=1),
+        valid_until=valid_until,
+        document="simulated",
+        by=BUILDER,
+        at=at,
+    )
+
+
+def make_hold(
+    *,
+    targets: Iterable[holds.Target],
+    at: dt.datetime,
+    placed_by: str = "the shop",
+    reason_code: str = "SHOP_REVIEW",
+    note: str = "simulated",
+    reach: str = holds.Reach.SALE,
+    exemptions: Iterable[holds.Exemption] = (),
+    code: str | None = None,
+    valid_from: dt.datetime | None = None,
+    valid_until: dt.datetime = FOREVER,
+) -> Fact:
+    """A hold without the preview that `authorization.revocations` asks for."""
+    with transaction.atomic():
+        revision = fence.exclusive(by=BUILDER, reason=f"{reason_code}: {note}", at=at)
+        return holds.place_under_fence(
+            code=code or _next_code("H", Fact.Kind.HOLD),
+            revision=revision,
+            placed_by=placed_by,
+            reason_code=reason_code,
+            note=note,
+            targets=tuple(targets),
+            reach=reach,
+            exemptions=tuple(exemptions),
+            valid_from=valid_from,
+            valid_until=valid_until,
+            by=BUILDER,
+            at=at,
+        )
 
 
 def make_sellable(
@@ -230,6 +346,7 @@ def make_sellable(
     sku: str | None = None,
     price_amount: Decimal = Decimal("199.00"),
     on_hand: int = 20,
+    software: str = "",
 ) -> World:
     """One live offer: policy, hosting, verified agreement, approval, saved and published listing."""
     at = at or clock.now()
@@ -238,12 +355,16 @@ def make_sellable(
     host = host or HostCarrierFactory.create()
     ensure_policy(at=at)
     hosting = HostingFactory.create(host=host, at=at)
-    agreement = make_agreement(grantor=variant.device.manufacturer, grantee=vendor, models=[variant], at=at)
-    approval = make_approval(host=host, variant=variant, at=at)
+    agreement = _agreement_of(vendor, variant) or make_agreement(
+        grantor=variant.device.manufacturer, grantee=vendor, models=[variant], at=at
+    )
+    approval = _approval_of(host, variant) or make_approval(host=host, variant=variant, at=at)
     saved = offers.save_listing(
         vendor=vendor,
         sku=sku or f"SKU-{variant.model_number}",
-        terms=make_terms(variant=variant, hosts=[host], price_amount=price_amount, on_hand=on_hand),
+        terms=make_terms(
+            variant=variant, hosts=[host], price_amount=price_amount, on_hand=on_hand, software=software
+        ),
         by=BUILDER,
         at=at,
     )
@@ -256,6 +377,33 @@ def make_sellable(
         listing=saved.listing, host=host, state=OfferState.LIVE
     )
     return World(saved.listing, offer, agreement, approval, host, vendor, variant, hosting)
+
+
+def _agreement_of(vendor: Organization, variant: Variant) -> Fact | None:
+    """What an earlier world of the same vendor and variant recorded: nobody records it twice."""
+    version = (
+        AgreementVersion.objects.current()
+        .filter(
+            grantor=variant.device.manufacturer,
+            grantee=vendor,
+            state=AgreementVersion.State.ACTIVE,
+            assurance=Assurance.VERIFIED,
+            valid_until=FOREVER,
+            scope_terms__dimension="model",
+            scope_terms__value=str(variant.pk),
+        )
+        .select_related("head")
+        .first()
+    )
+    return None if version is None else version.head
+
+
+def _approval_of(host: HostCarrier, variant: Variant) -> Fact | None:
+    versions = ApprovalVersion.objects.current().filter(
+        host=host, variant=variant, state=ApprovalVersion.State.APPROVED, valid_until=FOREVER
+    )
+    version = versions.select_related("head").first()
+    return None if version is None else version.head
 
 
 def _next_code(prefix: str, kind: str) -> str:

@@ -3,12 +3,14 @@
 The proof does not believe the sale. It asks neither `Order.revision` nor a clock when something was
 withdrawn: a change of authority keeps the database's own snapshot, taken after it had got the fence, and an
 order the database's own name of its transaction. An order that is not in the snapshot of a change committed
-after it. It is late when that change closed a version of a fact that the order cites, or placed a hold that
-it falls under. Nor are the code paths of the sale or of a decision called here: it is SQL over what they left
-behind.
+after it. It is late when that change closed a version of a record that the order cites (a hosting, a network's
+bands and a variant's radio are such records too), or placed a hold that it falls under, and no exemption
+excuses. Which attributes a phone had, and whom its maker belonged to, is read as it was known then. Nor are the
+code paths of the sale or of a decision called here: it is SQL over what they left behind.
 
-Instants decide only where authority ends by date, for there the date is the authority: `sold_at`, read under
-the fence, against `expires_at` of the decision and `valid_until` of a hold.
+Instants decide only where authority begins or ends by date, for there the date is the authority: `sold_at`, read
+under the fence, against `expires_at` of the decision, `valid_until` of a hold, both ends of an exemption, and
+`valid_from` of a hold that was placed for later.
 
 What cannot be proven either way counts as late: an order line that rests on no allow for its offer, or that
 cites a version that was never written, or an order without a transaction id.
@@ -36,7 +38,7 @@ class LateOrder:
     public_id: UUID
     sold_at: datetime
     why: str
-    # The fact that was withdrawn and the revision that did it, where there is one.
+    # The record that was withdrawn and the revision that did it, where there is one.
     fact_code: str = ""
     revision: int | None = None
 
@@ -81,11 +83,13 @@ _IS_NUMBER = {
 # variant was sold.
 _SOLD = """
     sold AS (
-        SELECT o.id AS order_id, o.transaction_id, o.sold_at, l.decision_id,
+        SELECT o.id AS order_id, o.transaction_id, o.sold_at, l.decision_id, v.id AS variant_id,
+               d.manufacturer_id,
                CAST(l.vendor_id AS VARCHAR) AS vendor, CAST(l.listing_id AS VARCHAR) AS listing,
                CAST(p.host_id AS VARCHAR) AS host, CAST(v.id AS VARCHAR) AS variant,
                CAST(v.device_id AS VARCHAR) AS device, CAST(d.manufacturer_id AS VARCHAR) AS manufacturer,
-               q.question ->> 'territory' AS territory
+               q.question ->> 'territory' AS territory, q.question ->> 'channel' AS channel,
+               q.question ->> 'condition' AS state_of_goods
         FROM storefront_order o
         JOIN storefront_orderline l ON l.order_id = o.id
         JOIN catalog_listinghost p ON p.id = l.offer_id
@@ -96,33 +100,109 @@ _SOLD = """
     )
 """
 
-# All versions of all kinds of facts that a decision can cite, those written first and those that followed.
+# All versions of all kinds of records that a decision can cite, those written first and those that followed.
 _VERSIONS = """
     versions AS (
-        SELECT head_id, version_no, rev_to FROM authorization_agreementversion
-        UNION ALL SELECT head_id, version_no, rev_to FROM authorization_approvalversion
-        UNION ALL SELECT head_id, version_no, rev_to FROM authorization_policyversion
-        UNION ALL SELECT head_id, version_no, rev_to FROM authorization_holdversion
+        SELECT 'agreement' AS kind, head_id, version_no, rev_to FROM authorization_agreementversion
+        UNION ALL SELECT 'affiliation', head_id, version_no, rev_to FROM authorization_affiliationversion
+        UNION ALL SELECT 'approval', head_id, version_no, rev_to FROM authorization_approvalversion
+        UNION ALL SELECT 'equipment', head_id, version_no, rev_to FROM authorization_equipmentversion
+        UNION ALL SELECT 'policy', head_id, version_no, rev_to FROM authorization_policyversion
+        UNION ALL SELECT 'hosting', head_id, version_no, rev_to FROM carriers_hostingversion
+        UNION ALL SELECT 'network', head_id, version_no, rev_to FROM carriers_networkversion
+        UNION ALL SELECT 'variant', head_id, version_no, rev_to FROM catalog_variantversion
+    ),
+    heads AS (
+        SELECT kind, id, code FROM authorization_fact
+        UNION ALL SELECT 'hosting', g.id,
+                  CASE WHEN g.product_name <> '' THEN g.product_name ELSE g.mvno END || ' on ' || c.code
+             FROM carriers_hosting g JOIN carriers_hostcarrier c ON c.id = g.host_id
+        UNION ALL SELECT 'network', g.id, c.code || ' ' || g.era
+             FROM carriers_network g JOIN carriers_hostcarrier c ON c.id = g.host_id
+        UNION ALL SELECT 'variant', id, slug FROM catalog_variant
     )
 """
 
-# The order cites a version of a fact, a change closed that version, and that change had not seen the order.
+# The order cites a version of a record, a change closed that version, and that change had not seen the order.
 _EVIDENCE_CLOSED = f"""
     WITH {_SOLD}, {_VERSIONS}
     SELECT DISTINCT sold.order_id, f.code, r.n
     FROM sold
     JOIN authorization_decisionevidence e ON e.decision_id = sold.decision_id
-    JOIN versions x ON x.head_id = e.fact_id AND x.version_no = e.version_no
+    JOIN versions x ON x.kind = e.kind AND x.head_id = e.fact_id AND x.version_no = e.version_no
     JOIN authorization_revision r ON r.n = x.rev_to
-    JOIN authorization_fact f ON f.id = e.fact_id
-    WHERE NOT {{change_has_seen_order}}
+    JOIN heads f ON f.kind = e.kind AND f.id = e.fact_id
+    WHERE NOT {{has_seen[r, sold]}}
 """  # noqa: S608  no value of anybody's goes into these texts
+
+
+def _known(version: str, order: str) -> str:
+    """Was this version in force at the sale, and known when it committed? Joins: `began` and `closed` its revisions."""
+    return f"""{version}.valid_from <= {order}.sold_at AND {order}.sold_at < {version}.valid_until
+              AND NOT {{has_seen[began, {order}]}} AND (closed.n IS NULL OR {{has_seen[closed, {order}]}})"""
+
+
+def _revisions_of(version: str) -> str:
+    return f"""JOIN authorization_revision began ON began.n = {version}.rev_from
+             LEFT JOIN authorization_revision closed ON closed.n = {version}.rev_to"""
+
+
+# Whom the maker of what was sold belonged to, directly or through others.
+_ABOVE = f"""
+    above(decision_id, transaction_id, sold_at, organization_id) AS (
+        SELECT sold.decision_id, sold.transaction_id, sold.sold_at, a.parent_id
+          FROM sold JOIN authorization_affiliationversion a ON a.child_id = sold.manufacturer_id
+               {_revisions_of("a")}
+         WHERE {_known("a", "sold")}
+        UNION
+        SELECT below.decision_id, below.transaction_id, below.sold_at, a.parent_id
+          FROM above below JOIN authorization_affiliationversion a ON a.child_id = below.organization_id
+               {_revisions_of("a")}
+         WHERE {_known("a", "below")}
+    )
+"""  # noqa: S608
+
+
+def _matches(part: str) -> str:
+    """Do the targets of this part of hold `h` match the order, one of each dimension that it names?"""
+    return f"""
+      EXISTS (SELECT 1 FROM authorization_holdtarget t WHERE t.version_id = h.id AND t.part = {part})
+      AND NOT EXISTS (
+        SELECT 1 FROM authorization_holdtarget named
+        WHERE named.version_id = h.id AND named.part = {part} AND NOT EXISTS (
+            SELECT 1 FROM authorization_holdtarget t
+            WHERE t.version_id = h.id AND t.part = {part} AND t.dimension = named.dimension AND CASE t.dimension
+                WHEN 'vendor' THEN t.value = sold.vendor
+                WHEN 'listing' THEN t.value = sold.listing
+                WHEN 'host' THEN t.value = sold.host
+                WHEN 'variant' THEN t.value = sold.variant
+                WHEN 'device' THEN t.value = sold.device
+                WHEN 'manufacturer' THEN t.value = sold.manufacturer OR (sold.decision_id, t.value) IN (
+                    SELECT above.decision_id, CAST(above.organization_id AS VARCHAR) FROM above)
+                WHEN 'territory' THEN t.value = sold.territory
+                WHEN 'channel' THEN t.value = sold.channel
+                WHEN 'condition' THEN t.value = sold.state_of_goods
+                WHEN 'fact' THEN EXISTS (
+                    SELECT 1 FROM authorization_decisionevidence e
+                    WHERE e.decision_id = sold.decision_id AND CAST(e.fact_id AS VARCHAR) = t.value
+                      AND e.kind IN ('agreement', 'approval', 'equipment'))
+                ELSE EXISTS (
+                    SELECT 1 FROM catalog_variantversion x
+                    JOIN catalog_variantattribute a ON a.version_id = x.id
+                    {_revisions_of("x")}
+                    WHERE x.head_id = sold.variant_id AND {_known("x", "sold")}
+                      AND 'attribute:' || a.name = t.dimension AND a.value = t.value)
+            END
+        )
+      )"""  # noqa: S608
+
 
 # The hold matches the order, its placing had not seen the order, and no later version (a release is one) had
 # begun before the order either: a version of a hold is in force from the change that wrote it to the change
-# that closed it.
+# that closed it. An exemption excuses, unless it was over when that version was written. A regulator's list bars
+# equipment authorizations: only an order that rests on one is late.
 _ON_HOLD = f"""
-    WITH {_SOLD}
+    WITH RECURSIVE {_SOLD}, {_ABOVE}
     SELECT DISTINCT sold.order_id, f.code, r.n
     FROM authorization_holdversion h
     JOIN authorization_fact f ON f.id = h.head_id
@@ -130,29 +210,24 @@ _ON_HOLD = f"""
     LEFT JOIN authorization_revision ended ON ended.n = h.rev_to
     CROSS JOIN sold
     WHERE h.released_at IS NULL
+      AND (h.valid_from <= r.recorded_at OR h.valid_from <= sold.sold_at)
       AND sold.sold_at < h.valid_until
-      AND NOT {{change_has_seen_order}}
-      AND (ended.n IS NULL OR {{end_has_seen_order}})
-      AND EXISTS (SELECT 1 FROM authorization_holdtarget t WHERE t.version_id = h.id)
+      AND NOT {{has_seen[r, sold]}}
+      AND (ended.n IS NULL OR {{has_seen[ended, sold]}})
+      AND {_matches("0")}
       AND NOT EXISTS (
-        SELECT 1 FROM authorization_holdtarget named
-        WHERE named.version_id = h.id AND NOT EXISTS (
-            SELECT 1 FROM authorization_holdtarget t
-            WHERE t.version_id = h.id AND t.dimension = named.dimension AND CASE t.dimension
-                WHEN 'vendor' THEN t.value = sold.vendor
-                WHEN 'listing' THEN t.value = sold.listing
-                WHEN 'host' THEN t.value = sold.host
-                WHEN 'variant' THEN t.value = sold.variant
-                WHEN 'device' THEN t.value = sold.device
-                WHEN 'manufacturer' THEN t.value = sold.manufacturer
-                WHEN 'territory' THEN t.value = sold.territory
-                WHEN 'fact' THEN EXISTS (
-                    SELECT 1 FROM authorization_decisionevidence e
-                    WHERE e.decision_id = sold.decision_id AND CAST(e.fact_id AS VARCHAR) = t.value)
-                ELSE FALSE
-            END
-        )
+        SELECT 1 FROM authorization_holdexemption exemption
+        WHERE exemption.version_id = h.id
+          AND exemption.valid_from <= sold.sold_at AND sold.sold_at < exemption.valid_until
+          AND exemption.valid_until > r.recorded_at
+          AND {_matches("exemption.part")}
       )
+      AND (h.reach = 'sale' OR EXISTS (
+        SELECT 1 FROM authorization_decisionevidence e
+        JOIN authorization_equipmentversion x ON x.head_id = e.fact_id AND x.version_no = e.version_no
+        WHERE e.decision_id = sold.decision_id AND e.kind = 'equipment'
+          AND (h.reach = 'all_grants' OR x.granted_at >= h.valid_from)
+      ))
 """  # noqa: S608
 
 _EXPIRED = """
@@ -170,8 +245,8 @@ _UNPROVEN = f"""
     LEFT JOIN storefront_orderline l ON l.order_id = o.id
     LEFT JOIN authorization_decision q ON q.id = l.decision_id
     LEFT JOIN authorization_decisionevidence e ON e.decision_id = q.id
-    LEFT JOIN versions x ON x.head_id = e.fact_id AND x.version_no = e.version_no
-    LEFT JOIN authorization_fact f ON f.id = e.fact_id AND x.head_id IS NULL
+    LEFT JOIN versions x ON x.kind = e.kind AND x.head_id = e.fact_id AND x.version_no = e.version_no
+    LEFT JOIN heads f ON f.kind = e.kind AND f.id = e.fact_id AND x.head_id IS NULL
     WHERE NOT {{order_has_transaction}}
        OR l.id IS NULL OR q.outcome <> 'allow' OR q.offer_id <> l.offer_id
        OR e.id IS NULL OR x.head_id IS NULL
@@ -185,14 +260,18 @@ _QUERIES = {
 }
 
 
+class _HasSeen(dict[str, str]):
+    """For `{has_seen[change, order]}` in a text: had this revision seen this order?"""
+
+    def __missing__(self, names: str) -> str:
+        change, order = names.split(", ")
+        return _HAS_SEEN[connection.vendor].format(
+            order=f"{order}.transaction_id", change=f"{change}.snapshot"
+        )
+
+
 def _rows(sql: str) -> list[tuple[int, str | None, int | None]]:
-    vendor = connection.vendor
-    order, is_number = "sold.transaction_id", _IS_NUMBER[vendor].format(value="o.transaction_id")
-    text = sql.format(
-        order_has_transaction=is_number,
-        change_has_seen_order=_HAS_SEEN[vendor].format(order=order, change="r.snapshot"),
-        end_has_seen_order=_HAS_SEEN[vendor].format(order=order, change="ended.snapshot"),
-    )
+    is_number = _IS_NUMBER[connection.vendor].format(value="o.transaction_id")
     with connection.cursor() as cursor:
-        cursor.execute(text)
+        cursor.execute(sql.format(order_has_transaction=is_number, has_seen=_HasSeen()))
         return cursor.fetchall()

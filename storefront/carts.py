@@ -277,6 +277,7 @@ def _hash_of(answer: Answer) -> str:
         territory=question.territory,
         channel=question.channel,
         condition=question.condition,
+        software=question.software,
     )
 
 

@@ -54,8 +54,17 @@ WITHDRAWN = frozenset(
     {
         "AGREEMENT_REVOKED",
         "AGREEMENT_SUSPENDED",
+        # What was sold was covered: an agreement on its chain was narrowed since.
+        "AGREEMENT_SCOPE_MODEL",
+        "AGREEMENT_SCOPE_TERRITORY",
+        "AGREEMENT_SCOPE_CHANNEL",
+        "AGREEMENT_SCOPE_CONDITION",
+        "SUBLICENSE_MISSING",
         "CARRIER_APPROVAL_REVOKED",
         "CARRIER_APPROVAL_SUSPENDED",
+        "EQUIPMENT_AUTHORIZATION_REVOKED",
+        "EQUIPMENT_AUTHORIZATION_SUSPENDED",
+        "EQUIPMENT_LISTED",
         "ON_HOLD",
         "VENDOR_SUSPENDED",
     }
@@ -240,9 +249,9 @@ def release_order(*, order: Order, by: Actor, at: datetime, reason: str = "") ->
 def _refuse_withdrawn(order: Order, *, at: datetime) -> None:
     """Authority that was taken away, or is suspended, stops a release; paper that ended since the sale does not."""
     lines = list(order.lines.select_related("decision", "listing").order_by("id"))
-    revision, instant = decisions.present(at)
+    setting = decisions.read_setting(at=at, known_at=None)
     questions = [Question(**line.decision.question) for line in lines]
-    answers = decisions.decide_many(questions, at=instant, known_at=revision)
+    answers = decisions.answers_in(setting, questions, at=decisions.instant_of(setting, at))
     withdrawn = {
         f"{line.listing.sku}: {code} ({REASON_CODES[code].title})": None
         for line, answer in zip(lines, answers, strict=True)

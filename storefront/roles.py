@@ -13,6 +13,8 @@ _DESK_MAY = (
     "authorization.change_agreementversion",
     "authorization.add_approvalversion",
     "authorization.change_approvalversion",
+    "authorization.add_equipmentversion",
+    "authorization.add_affiliationversion",
     "authorization.change_holdversion",
     "authorization.add_policyversion",
     "storefront.change_notice",

@@ -188,6 +188,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "seal the ledger": {
+        "task": "authorization.seal_ledger",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "void orphaned payments": {
         "task": "storefront.void_orphans",
         "schedule": 60.0,

@@ -22,13 +22,14 @@ from authorization.models import (
     ApprovalVersion,
     DecisionEvidence,
     Delisting,
+    EquipmentVersion,
     Fact,
     HoldTarget,
     Revocation,
     Sweep,
 )
-from authorization.revocations import WITHDRAWAL_REASONS, Change, PlaceHold, Preview
-from authorization.rules import REASON_CODES, Question, hold_matches
+from authorization.revocations import WITHDRAWAL_REASONS, Change, NarrowAgreement, PlaceHold, Preview
+from authorization.rules import FAILED, PASSED, REASON_CODES, Question
 from catalog.models import ListingHost, OfferState, Organization
 from storefront import orders
 from storefront.messages import send_message
@@ -43,6 +44,16 @@ IDS_PER_QUERY = 10_000
 type Targets = Mapping[str, frozenset[str]]
 # Answers before and after a withdrawal.
 type Judgement = tuple[list[Answer], list[Answer]]
+# Dimensions of a hold that a question writes as they are; the others it names by the id of a row.
+_SPELLED_OUT = ("territory", "channel", "condition")
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """What is taken away: the facts that are void for whoever was sold on them, or the hold of this code."""
+
+    fact_ids: frozenset[int] = frozenset()
+    hold_code: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,15 +112,18 @@ def hold_unshipped_orders(*, payload: dict[str, Any], event_id: UUID, at: dateti
     revocation = Revocation.objects.select_related("fact").get(pk=payload["revocation_id"])
     reason = f"{revocation}. {WITHDRAWAL_REASONS[revocation.reason_code]}."
     targets = _targets_of(revocation.fact)
+    setting = decisions.read_setting(at=at, known_at=None)
     # Not before the revocation, however the clock of this host goes.
-    revision, instant = decisions.present(at)
+    instant = decisions.instant_of(setting, at)
+    setting_before = decisions.read_setting(at=instant, known_at=revocation.revision_id - 1)
+    withdrawn = _withdrawn(revocation)
 
     def judge(questions: list[Question]) -> Judgement:
-        before = decisions.decide_many(questions, at=instant, known_at=revocation.revision_id - 1)
-        return before, decisions.decide_many(questions, at=instant, known_at=revision)
+        before = decisions.answers_in(setting_before, questions, at=instant)
+        return before, decisions.answers_in(setting, questions, at=instant)
 
     for chunk in _chunks_of_orders(_order_lines(targets)):
-        for order in _fallen(chunk, targets, judge):
+        for order in _fallen(chunk, withdrawn, judge):
             # Shipped, refunded or held by somebody else since it was read: nothing is left to hold.
             with suppress(orders.InvalidOrderMove):
                 orders.hold_order(order=order, reason=reason, by=SYSTEM, at=at)
@@ -196,7 +210,7 @@ def offers_taken_down(revocation: Revocation, *, at: datetime) -> list[ListingHo
     since = Q(state=OfferState.SUSPENDED, state_changed_at__gte=revocation.effective_at)
     offers = selectors.offers_touched_by(ListingHost.objects.filter(Q(state=OfferState.LIVE) | since), fact)
     if fact.kind != Fact.Kind.HOLD:
-        cited = DecisionEvidence.objects.filter(fact=fact)
+        cited = DecisionEvidence.objects.filter(kind=fact.kind, fact_id=fact.pk)
         offers = offers.filter(decision_id__in=cited.values("decision_id"))
     found = list(offers.select_related("listing__vendor", "listing__variant__device", "host").order_by("id"))
     answers = decisions.decide_offers(found, at=at)
@@ -229,9 +243,16 @@ def _order_lines(targets: Targets) -> QuerySet[OrderLine]:
     for dimension, values in targets.items():
         if dimension == "fact":
             lines = lines.filter(_in_reach({int(value) for value in values}))
+        elif dimension in _SPELLED_OUT:
+            lines = lines.filter(**{f"decision__question__{dimension}__in": sorted(values)})
+        elif dimension.startswith(HoldTarget.ATTRIBUTE):
+            variants = set(selectors.variants_with(dimension, values))
+            lines = lines.filter(decision__question__variant_id__in=sorted(variants))
         else:
-            key = dimension if dimension == "territory" else f"{dimension}_id"
-            lines = lines.filter(**{f"decision__question__{key}__in": _typed(dimension, values)})
+            ids = {int(value) for value in values}
+            if dimension == "manufacturer":
+                ids = selectors.family_of(ids)
+            lines = lines.filter(**{f"decision__question__{dimension}_id__in": sorted(ids)})
     return lines
 
 
@@ -244,14 +265,17 @@ def _in_reach(fact_ids: set[int]) -> Q:
     approvals = ApprovalVersion.objects.current().filter(head_id__in=fact_ids)
     for host_id, variant_id in approvals.values_list("host_id", "variant_id"):
         reach |= Q(decision__question__host_id=host_id, decision__question__variant_id=variant_id)
+    equipment = EquipmentVersion.objects.current().filter(head_id__in=fact_ids)
+    for variant_id, territory in equipment.values_list("variant_id", "territory"):
+        reach |= Q(decision__question__variant_id=variant_id, decision__question__territory=territory)
     return reach
 
 
 def _targets_of(fact: Fact) -> Targets:
-    """The targets of a hold, by dimension; an agreement or approval is its own target."""
+    """What a hold stops, by dimension, its exemptions left aside; any other fact is its own target."""
     if fact.kind != Fact.Kind.HOLD:
         return {"fact": frozenset({str(fact.pk)})}
-    rows = HoldTarget.objects.filter(version__head=fact, version__rev_to__isnull=True)
+    rows = HoldTarget.objects.filter(version__head=fact, version__rev_to__isnull=True, part=0)
     return _by_dimension(rows.values_list("dimension", "value"))
 
 
@@ -262,26 +286,34 @@ def _by_dimension(targets: Iterable[tuple[str, str]]) -> Targets:
     return {dimension: frozenset(members) for dimension, members in values.items()}
 
 
-def _typed(dimension: str, values: Iterable[str]) -> list[Any]:
-    return list(values) if dimension == "territory" else [int(value) for value in values]
+def _withdrawn(revocation: Revocation) -> Withdrawn:
+    fact = revocation.fact
+    if fact.kind != Fact.Kind.HOLD:
+        # A narrower agreement still covers most of what was sold on it.
+        is_void = revocation.kind != Revocation.Kind.NARROWING
+        return Withdrawn(frozenset({fact.pk}) if is_void else frozenset())
+    suspended = _targets_of(fact).get("fact", frozenset())
+    return Withdrawn(frozenset(map(int, suspended)), fact.code)
 
 
 def _unshipped_that_fall(change: Change, *, at: datetime) -> list[int]:
     """The placed orders that this change would hold, by id."""
+    imagined = revocations.imagine(change, at=at)
     if isinstance(change, PlaceHold):
         targets = _by_dimension(change.targets)
+        withdrawn = Withdrawn(imagined.fact_ids, change.code)
     else:
         targets = {"fact": frozenset({str(change.fact_id)})}
-    revision, instant = decisions.present(at)
+        withdrawn = Withdrawn(frozenset() if isinstance(change, NarrowAgreement) else imagined.fact_ids)
+    setting = decisions.read_setting(at=at, known_at=None)
+    instant = max(decisions.instant_of(setting, at), imagined.at)
 
     def judge(questions: list[Question]) -> Judgement:
-        world = decisions.load_world(questions, revision=revision, at=instant)
-        changed = revocations.changed_world(world, change, instant)
-        before = decisions.answer_from(questions, world, at=instant, revision=revision)
-        return before, decisions.answer_from(questions, changed, at=instant, revision=revision)
+        before = decisions.answers_in(setting, questions, at=instant)
+        return before, decisions.answers_in(setting, questions, at=instant, what_if=imagined.what_if)
 
     chunks = _chunks_of_orders(_order_lines(targets))
-    return [order.pk for chunk in chunks for order in _fallen(chunk, targets, judge)]
+    return [order.pk for chunk in chunks for order in _fallen(chunk, withdrawn, judge)]
 
 
 def _count_open_carts(offer_ids: list[int]) -> int:
@@ -309,9 +341,9 @@ def _chunks_of_orders(lines: QuerySet[OrderLine]) -> Iterator[list[Order]]:
 
 
 def _fallen(
-    chunk: list[Order], targets: Targets, judge: Callable[[list[Question]], Judgement]
+    chunk: list[Order], withdrawn: Withdrawn, judge: Callable[[list[Question]], Judgement]
 ) -> list[Order]:
-    """Orders with a line that may not be sold now, and might before, or was sold on what is withdrawn.
+    """Orders with a line that may not be sold now, and might before, or whose own ground is withdrawn.
 
     That it may not be sold now is not enough: of a lawful sale the paper may have ended since. Undecidable counts
     as the worse: it might before, and may not now.
@@ -321,13 +353,22 @@ def _fallen(
     before, after = judge(questions)
     fallen = {
         line.order_id
-        for line, question, was, now in zip(lines, questions, before, after, strict=True)
-        if not now.is_allowed and (was.outcome != "deny" or _is_named(line, question, targets))
+        for line, was, now in zip(lines, before, after, strict=True)
+        if not now.is_allowed
+        and (was.outcome != "deny" or _is_named(line, now, withdrawn) or _lost_a_ground(was, now))
     }
     return [order for order in chunk if order.pk in fallen]
 
 
-def _is_named(line: OrderLine, question: Question, targets: Targets) -> bool:
+def _is_named(line: OrderLine, now: Answer, withdrawn: Withdrawn) -> bool:
     """Was this line sold on a fact that is withdrawn, or does the hold stop it by its terms?"""
-    cited = {str(item["fact_id"]) for item in line.decision.evidence}
-    return bool(cited & targets.get("fact", frozenset())) or hold_matches(targets, question)
+    cited = {item["fact_id"] for item in line.decision.evidence if item["kind"] in Fact.Kind.values}
+    stopped_by = {reason.document for reason in now.reasons}
+    is_stopped = bool(withdrawn.hold_code) and withdrawn.hold_code in stopped_by
+    return is_stopped or bool(cited & withdrawn.fact_ids)
+
+
+def _lost_a_ground(was: Answer, now: Answer) -> bool:
+    """Does a ground fail that held before, among others that failed already?"""
+    held = {ground.check for ground in was.grounds if ground.result == PASSED}
+    return any(ground.check in held for ground in now.grounds if ground.result == FAILED)

@@ -123,3 +123,12 @@ def test_rules_are_pure(module):
             assert name.split(".")[0] not in {"django", "celery", "structlog", *FLOORS}, (
                 f"{module} imports {name}"
             )
+
+
+def test_nothing_but_tests_calls_the_naive_evaluator():
+    """It shares nothing with the one that decides, and decides nothing."""
+    for path in sorted(ROOT.glob("*/**/*.py")):
+        if path.is_relative_to(ROOT / "tests") or ".venv" in path.parts or path.name == "spec.py":
+            continue
+        imported = re.findall(r"^\s*(?:from|import)\s+authorization[^\n]*\bspec\b", path.read_text(), re.M)
+        assert not imported, path

@@ -58,6 +58,23 @@ class ApprovalForm(ActForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="What is limited, in plain words; needed for an approval with limits",
     )
+    waived_until = InstantField(
+        required=False,
+        label="Waived until (UTC)",
+        help_text="Of an approval with limits: when the waiver runs out, and the approval with it",
+    )
+    software_from = forms.CharField(
+        required=False,
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The first software version that was approved; empty: any",
+    )
+    software_until = forms.CharField(
+        required=False,
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The first one that is no longer; empty: all later ones are",
+    )
     valid_from = InstantField(label="Valid from (UTC)")
     valid_until = InstantField(
         required=False,
@@ -88,6 +105,23 @@ class StateForm(ActForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="What is limited, in plain words; needed for an approval with limits",
     )
+    waived_until = InstantField(
+        required=False,
+        label="Waived until (UTC)",
+        help_text="Of an approval with limits: when the waiver runs out, and the approval with it",
+    )
+    software_from = forms.CharField(
+        required=False,
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The first software version that was approved; empty: any",
+    )
+    software_until = forms.CharField(
+        required=False,
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The first one that is no longer; empty: all later ones are",
+    )
     reason = forms.CharField(
         max_length=500,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
@@ -103,7 +137,17 @@ class StateForm(ActForm):
 @admin.register(ApprovalVersion)
 class ApprovalAdmin(WithdrawableAdmin):
     revoke_page = "revoke_approval"
-    list_display = ("code", "variant", "host", "show_state", "limits", "valid_from", "ends", "version_no")
+    list_display = (
+        "code",
+        "variant",
+        "host",
+        "show_state",
+        "limits",
+        "software",
+        "valid_from",
+        "ends",
+        "version_no",
+    )
     list_filter = (KnownFilter, "state", "host", "variant__device__brand")
     list_select_related = ("head", "host", "variant__device")
     search_fields = (
@@ -117,7 +161,8 @@ class ApprovalAdmin(WithdrawableAdmin):
     fields = (
         "head",
         ("variant", "host"),
-        ("state", "limits"),
+        ("state", "limits", "waived_until"),
+        ("software_from", "software_until"),
         ("revoked_at", "reason_code"),
         ("valid_from", "ends"),
         "document",
@@ -151,6 +196,11 @@ class ApprovalAdmin(WithdrawableAdmin):
     def show_state(self, version: ApprovalVersion) -> str:
         return version.state
 
+    @display(description="software")
+    def software(self, version: ApprovalVersion) -> str:
+        starts, ends = version.software_from, version.software_until
+        return " ".join(filter(None, [starts and f"from {starts}", ends and f"before {ends}"])) or "any"
+
     def fits(self, action: str, row: ApprovalVersion) -> bool:
         if row.rev_to is not None or row.state in (State.REVOKED, State.REJECTED):
             return False
@@ -167,5 +217,8 @@ class ApprovalAdmin(WithdrawableAdmin):
             permission="authorization.change_approvalversion",
             subject=version,
             intro=f"{version.variant} on {version.host}. So far: {version.get_state_display()}.",
-            initial={"state": version.state, "limits": version.limits},
+            initial={
+                name: getattr(version, name)
+                for name in ("state", "limits", "waived_until", "software_from", "software_until")
+            },
         )

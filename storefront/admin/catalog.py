@@ -10,7 +10,15 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from catalog.models import Device, Organization, Variant, VariantBand, VariantIms, VariantVersion
+from catalog.models import (
+    Device,
+    Organization,
+    Variant,
+    VariantAttribute,
+    VariantBand,
+    VariantIms,
+    VariantVersion,
+)
 from storefront.admin.desk import KnownFilter, PlainFormAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 
@@ -94,6 +102,13 @@ class VariantImsInline(ReadOnlyInline):
         return rows
 
 
+class VariantAttributeInline(ReadOnlyInline):
+    model = VariantAttribute
+    fields = ("name", "value")
+    show_change_link = False
+    show_title = False
+
+
 @admin.register(VariantVersion)
 class VariantVersionAdmin(ReadOnlyAdmin):
     """The radio of a variant as known from one revision on."""
@@ -110,4 +125,4 @@ class VariantVersionAdmin(ReadOnlyAdmin):
     list_filter = (KnownFilter, "lte_confidence", "head__device__brand")
     list_select_related = ("head__device",)
     search_fields = ("head__model_number", "head__device__marketing_name")
-    inlines = (VariantBandInline, VariantImsInline)
+    inlines = (VariantBandInline, VariantImsInline, VariantAttributeInline)

@@ -345,10 +345,14 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Who may sell what",
         (
             ("Agreements", "handshake", "authorization.agreementversion"),
+            ("Affiliations", "account_tree", "authorization.affiliationversion"),
             ("Carrier approvals", "cell_tower", "authorization.approvalversion"),
+            ("Equipment authorizations", "verified_user", "authorization.equipmentversion"),
             ("Holds", "front_hand", "authorization.holdversion"),
             ("Withdrawals", "block", "authorization.revocation"),
             ("Policies", "policy", "authorization.policyversion"),
+            ("Ask the engine", "contact_support", "authorization.decision"),
+            ("Exposure", "hourglass_bottom", "authorization.decision"),
         ),
     ),
     (
@@ -394,6 +398,9 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
 )
 
+# Pages that are no list of rows: label -> name of the address. Who may read the rows of the model may see them.
+_PAGES = {"Ask the engine": "ask_the_engine", "Exposure": "exposure"}
+
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The menu, cut to what this person may read. Everything else is on the first page."""
@@ -406,7 +413,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 {
                     "title": label,
                     "icon": icon,
-                    "link": reverse(f"admin:{model.replace('.', '_')}_changelist"),
+                    "link": reverse(_PAGES.get(label) or f"admin:{model.replace('.', '_')}_changelist"),
                     "permission": _may_view(model),
                 }
                 for label, icon, model in items

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from authorization import revocations
 from authorization.actors import Actor
-from authorization.models import Fact, HoldTarget, HoldVersion
+from authorization.models import Fact, HoldExemption, HoldTarget, HoldVersion
 from carriers.models import HostCarrier
 from catalog.models import Device, Listing, Organization, Variant
 from storefront.admin.desk import (
@@ -72,15 +72,29 @@ class ReleaseForm(ActForm):
 
 class HoldTargetInline(ReadOnlyInline):
     model = HoldTarget
-    fields = ("dimension", "named")
-    readonly_fields = ("named",)
+    fields = ("belongs_to", "dimension", "named")
+    readonly_fields = ("belongs_to", "named")
     show_change_link = False
     show_title = False
-    verbose_name_plural = "what it stops: all of these together"
+    ordering = ("part", "dimension", "value")
+    verbose_name_plural = "what it stops, and what its exemptions let through: all of one together"
+
+    @display(description="what")
+    def belongs_to(self, target: HoldTarget) -> str:
+        return f"exemption {target.part}" if target.part else "stopped"
 
     @display(description="that is")
     def named(self, target: HoldTarget) -> str:
         return name_targets([(target.dimension, target.value)])[target.dimension, target.value]
+
+
+class HoldExemptionInline(ReadOnlyInline):
+    model = HoldExemption
+    fields = ("part", "valid_from", "valid_until", "note")
+    show_change_link = False
+    show_title = False
+    ordering = ("part",)
+    verbose_name_plural = "exemptions"
 
 
 @admin.register(HoldVersion)
@@ -89,25 +103,34 @@ class HoldAdmin(FactVersionAdmin):
         "code",
         "placed_by",
         "reason_code",
+        "reach",
         "stops",
+        "exempts",
         "show_state",
         "valid_from",
         "ends",
         "version_no",
     )
-    list_filter = (KnownFilter, "reason_code", "placed_by", ("released_at", admin.EmptyFieldListFilter))
+    list_filter = (
+        KnownFilter,
+        "reach",
+        "reason_code",
+        "placed_by",
+        ("released_at", admin.EmptyFieldListFilter),
+    )
     list_select_related = ("head",)
     search_fields = ("head__code", "placed_by", "note", "reason_code")
     ordering = ("-rev_from",)
     fields = (
         "head",
         ("placed_by", "reason_code"),
+        "reach",
         "note",
         ("valid_from", "ends", "released_at"),
         ("version_no", "rev_from", "rev_to"),
     )
     readonly_fields = ("ends",)
-    inlines = (HoldTargetInline,)
+    inlines = (HoldTargetInline, HoldExemptionInline)
     actions_list = ("place",)
     actions_row = actions_detail = ("release",)
 
@@ -116,7 +139,7 @@ class HoldAdmin(FactVersionAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[HoldVersion]:
-        rows: QuerySet[HoldVersion] = super().get_queryset(request).prefetch_related("targets")
+        rows: QuerySet[HoldVersion] = super().get_queryset(request).prefetch_related("targets", "exemptions")
         return rows
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -125,12 +148,18 @@ class HoldAdmin(FactVersionAdmin):
         pairs = [(t.dimension, t.value) for hold in changelist.result_list for t in hold.targets.all()]
         names = name_targets(pairs)
         for hold in changelist.result_list:
-            hold.target_names = [f"{t.dimension}: {names[t.dimension, t.value]}" for t in hold.targets.all()]
+            hold.target_names = [
+                f"{t.dimension}: {names[t.dimension, t.value]}" for t in hold.targets.all() if t.part == 0
+            ]
         return changelist
 
     @display(description="stops")
     def stops(self, hold: Any) -> str:
         return "; ".join(hold.target_names)
+
+    @display(description="exemptions")
+    def exempts(self, hold: HoldVersion) -> int:
+        return len(hold.exemptions.all())
 
     @display(description="state", label={"in force": "danger", "released": "success"})
     def show_state(self, hold: HoldVersion) -> str:

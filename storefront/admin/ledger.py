@@ -1,17 +1,23 @@
 """The records: what was done, what was decided on which evidence, every fact with its versions. Read only."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from unfold.decorators import display
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
 
 from authorization.models import (
+    AffiliationVersion,
     AgreementVersion,
     ApprovalVersion,
     Decision,
     DecisionEvidence,
+    EquipmentVersion,
     Fact,
     HoldVersion,
     LedgerEntry,
@@ -19,7 +25,11 @@ from authorization.models import (
     Revision,
     SaleTicket,
 )
-from storefront.admin.desk import ReadOnlyAdmin, ReadOnlyInline, RecordAdmin
+from authorization.rules import CHECKS
+from storefront.admin.desk import ReadOnlyAdmin, ReadOnlyInline, RecordAdmin, subject_or_404
+
+# Which check a record of this kind is evidence of; of the other kinds it is the one of that name.
+_CHECK_OF = {"hosting": "host", "affiliation": "agreement", "variant": "radio", "network": "radio"}
 
 
 @admin.register(LedgerEntry)
@@ -92,6 +102,47 @@ class ApprovalVersionInline(FactVersionInline):
         return rows.select_related("head", "host", "variant__device")
 
 
+class EquipmentVersionInline(FactVersionInline):
+    kind = Fact.Kind.EQUIPMENT
+    model = EquipmentVersion
+    fields = (
+        "version_no",
+        "variant",
+        "territory",
+        "regulator",
+        "identifier",
+        "state",
+        "granted_at",
+        "valid_from",
+        "valid_until",
+        "rev_from",
+        "rev_to",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EquipmentVersion]:
+        rows: QuerySet[EquipmentVersion] = super().get_queryset(request)
+        return rows.select_related("head", "variant__device")
+
+
+class AffiliationVersionInline(FactVersionInline):
+    kind = Fact.Kind.AFFILIATION
+    model = AffiliationVersion
+    fields = (
+        "version_no",
+        "child",
+        "parent",
+        "may_grant_for_parent",
+        "valid_from",
+        "valid_until",
+        "rev_from",
+        "rev_to",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AffiliationVersion]:
+        rows: QuerySet[AffiliationVersion] = super().get_queryset(request)
+        return rows.select_related("head", "parent", "child")
+
+
 class HoldVersionInline(FactVersionInline):
     kind = Fact.Kind.HOLD
     model = HoldVersion
@@ -99,6 +150,7 @@ class HoldVersionInline(FactVersionInline):
         "version_no",
         "placed_by",
         "reason_code",
+        "reach",
         "released_at",
         "valid_from",
         "valid_until",
@@ -117,8 +169,11 @@ class PolicyVersionInline(FactVersionInline):
     fields = (
         "version_no",
         "name",
+        "territory",
         "minimum_assurance",
         "is_carrier_approval_enforced",
+        "is_equipment_authorization_enforced",
+        "minimum_radio",
         "valid_from",
         "rev_from",
         "rev_to",
@@ -133,7 +188,23 @@ class FactAdmin(ReadOnlyAdmin):
     list_filter = ("kind",)
     search_fields = ("code",)
     ordering = ("-id",)
-    inlines = (AgreementVersionInline, ApprovalVersionInline, HoldVersionInline, PolicyVersionInline)
+    inlines = (
+        AgreementVersionInline,
+        AffiliationVersionInline,
+        ApprovalVersionInline,
+        EquipmentVersionInline,
+        HoldVersionInline,
+        PolicyVersionInline,
+    )
+    actions_detail = ("resting_on",)
+
+    @action(description="What rests on it", icon="foundation", permissions=["view"])
+    def resting_on(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        fact = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(reverse("resting_on", args=[fact.kind, fact.pk]))
+
+    def fits(self, action: str, row: Fact) -> bool:
+        return row.kind != Fact.Kind.HOLD
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[type[FactVersionInline]]:
         return [inline for inline in self.inlines if obj is not None and inline.shows(obj)]
@@ -141,13 +212,19 @@ class FactAdmin(ReadOnlyAdmin):
 
 class EvidenceInline(ReadOnlyInline):
     model = DecisionEvidence
-    fields = ("fact", "version_no")
+    fields = ("kind", "code", "fact_id", "version_no")
+    readonly_fields = ("code",)
     show_change_link = False
     show_title = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DecisionEvidence]:
-        rows: QuerySet[DecisionEvidence] = super().get_queryset(request).select_related("fact")
+        rows: QuerySet[DecisionEvidence] = super().get_queryset(request).select_related("decision")
         return rows
+
+    @display(description="called")
+    def code(self, row: DecisionEvidence) -> str:
+        codes = {(item["kind"], item["fact_id"]): item["code"] for item in row.decision.evidence}
+        return str(codes.get((row.kind, row.fact_id), ""))
 
 
 @admin.register(Decision)
@@ -157,6 +234,8 @@ class DecisionAdmin(RecordAdmin):
     list_select_related = ("offer__listing__vendor", "offer__host")
     search_fields = ("=id", "offer__listing__sku", "offer__listing__vendor__name")
     ordering = ("-revision", "-valid_at")
+    fields = ("id", "offer", "outcome", "grounds", "question", ("valid_at", "expires_at"), "revision")
+    readonly_fields = ("grounds",)
     inlines = (EvidenceInline,)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
@@ -178,6 +257,27 @@ class DecisionAdmin(RecordAdmin):
     @display(description="rests on")
     def rests_on(self, decision: Decision) -> str:
         return ", ".join(f"{item['code']} v{item['version_no']}" for item in decision.evidence)
+
+    @display(description="grounds")
+    def grounds(self, decision: Decision) -> SafeString:
+        """What failed and what would cure it, or what each ground rests on, in the order in which it is asked."""
+        return format_html("<ul>{}</ul>", format_html_join("", "<li><b>{}</b>: {}</li>", _grounds(decision)))
+
+
+def _grounds(decision: Decision) -> Iterator[tuple[str, str]]:
+    for check in CHECKS:
+        cited = [item for item in decision.evidence if _CHECK_OF.get(item["kind"], item["kind"]) == check]
+        if cited:
+            yield check, "on " + ", ".join(f"{item['code']} v{item['version_no']}" for item in cited)
+        for reason in decision.reasons:
+            if reason["check"] == check:
+                # Decisions from before cures were said do not have one.
+                cure = reason.get("cure") or "none on record"
+                document = f" ({reason['document']})" if reason["document"] else ""
+                yield (
+                    check,
+                    f"{reason['code']}{document}: {reason['message']} Cure, by {reason['cure_by']}: {cure}",
+                )
 
 
 @admin.register(SaleTicket)

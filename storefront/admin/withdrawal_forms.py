@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -12,20 +13,23 @@ from unfold.widgets import (
 )
 
 from authorization import clock
-from authorization.models import Fact
+from authorization.holds import SUSPENDABLE
+from authorization.models import Fact, HoldTarget, HoldVersion
 from authorization.revocations import (
     WITHDRAWAL_REASONS,
     Change,
     PlaceHold,
     RevokeAgreement,
     RevokeApproval,
+    RevokeEquipment,
 )
 from carriers.models import HostCarrier
-from catalog.models import Device, Listing, Organization, Variant
+from catalog.models import Channel, Condition, Device, Listing, Organization, Variant
 from storefront.admin.desk import InstantField
 
 _NOT_OF_AGREEMENTS = {"CARRIER_TESTS_PENDING", "CARRIER_WITHDRAWS"}
 _NOT_OF_APPROVALS = {"MANUFACTURER_DISCLAIMS", "AGREEMENT_TERMINATED", "VENDOR_CONDUCT"}
+_NOT_OF_EQUIPMENT = _NOT_OF_AGREEMENTS | _NOT_OF_APPROVALS
 
 
 def _reasons(*, without: set[str]) -> list[tuple[str, str]]:
@@ -90,6 +94,13 @@ class RevokeApprovalForm(WithdrawalForm):
         return RevokeApproval(self.fact.pk, self.chosen_reason())  # type: ignore[union-attr]
 
 
+class RevokeEquipmentForm(WithdrawalForm):
+    reasons = _reasons(without=_NOT_OF_EQUIPMENT)
+
+    def change(self) -> Change:
+        return RevokeEquipment(self.fact.pk, self.chosen_reason())  # type: ignore[union-attr]
+
+
 class HoldForm(WithdrawalForm):
     """A hold also says what it stops. Values of one field are alternatives, the fields hold together."""
 
@@ -103,6 +114,9 @@ class HoldForm(WithdrawalForm):
         "variants",
         "hosts",
         "territories",
+        "channels",
+        "conditions",
+        "attributes",
         "listings",
         "facts",
     )
@@ -111,6 +125,14 @@ class HoldForm(WithdrawalForm):
         max_length=64,
         widget=UnfoldAdminTextInputWidget,
         help_text="What people call it; cannot be changed later",
+    )
+    reach = forms.ChoiceField(
+        choices=HoldVersion.Reach.choices,
+        initial=HoldVersion.Reach.SALE,
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        label="What it stops",
+        help_text="The sale itself; or, for a regulator's list, what equipment authorizations are worth",
     )
     manufacturers = forms.ModelMultipleChoiceField(
         Organization.objects.filter(kind=Organization.Kind.MANUFACTURER).order_by("name"),
@@ -142,6 +164,17 @@ class HoldForm(WithdrawalForm):
     territories = forms.CharField(
         required=False, widget=UnfoldAdminTextInputWidget, help_text="ISO 3166-1 codes with commas between"
     )
+    channels = forms.MultipleChoiceField(
+        choices=Channel.choices, required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+    conditions = forms.MultipleChoiceField(
+        choices=Condition.choices, required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+    attributes = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Of the variant, as name=value with commas between, e.g. chipset_vendor=Qualcomm",
+    )
     listings = forms.CharField(
         required=False,
         widget=UnfoldAdminTextInputWidget,
@@ -150,24 +183,36 @@ class HoldForm(WithdrawalForm):
     facts = forms.CharField(
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        label="Suspend agreements or approvals",
+        label="Suspend agreements, approvals or equipment authorizations",
         help_text="Their codes with commas between. Offers that other evidence covers stay on sale.",
     )
 
-    field_order = ("code", *target_fields)
+    field_order = ("code", "reach", *target_fields)
+
+    def clean_reach(self) -> str:
+        return self.cleaned_data["reach"] or HoldVersion.Reach.SALE
 
     def clean_territories(self) -> list[str]:
         return [part.upper() for part in _parts(self.cleaned_data["territories"])]
 
     def clean_facts(self) -> list[int]:
         codes = _parts(self.cleaned_data["facts"])
-        kinds = [Fact.Kind.AGREEMENT, Fact.Kind.APPROVAL]
-        found = dict(Fact.objects.filter(code__in=codes, kind__in=kinds).values_list("code", "pk"))
+        found = dict(Fact.objects.filter(code__in=codes, kind__in=SUSPENDABLE).values_list("code", "pk"))
         if missing := [code for code in codes if code not in found]:
             raise forms.ValidationError(
-                f"There is no agreement or approval called {', '.join(missing)}. Look it up in its list."
+                f"There is no agreement, approval or equipment authorization called {', '.join(missing)}. "
+                "Look it up in its list."
             )
         return list(found.values())
+
+    def clean_attributes(self) -> list[tuple[str, str]]:
+        named = []
+        for part in _parts(self.cleaned_data["attributes"]):
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            if not (name and equals and value):
+                raise forms.ValidationError(f"Write {part} as name=value, e.g. chipset_vendor=Qualcomm.")
+            named.append((f"{HoldTarget.ATTRIBUTE}{name}", value))
+        return named
 
     def clean_listings(self) -> list[int]:
         return [_listing_id(part) for part in _parts(self.cleaned_data["listings"])]
@@ -192,6 +237,9 @@ class HoldForm(WithdrawalForm):
         )
         targets = [(dimension, str(row.pk)) for dimension, name in rows for row in cleaned[name]]
         targets += [("territory", code) for code in cleaned["territories"]]
+        targets += [("channel", code) for code in cleaned["channels"]]
+        targets += [("condition", code) for code in cleaned["conditions"]]
+        targets += cleaned["attributes"]
         targets += [("listing", str(pk)) for pk in cleaned["listings"]]
         targets += [("fact", str(pk)) for pk in cleaned["facts"]]
         return PlaceHold(
@@ -200,6 +248,7 @@ class HoldForm(WithdrawalForm):
             reason_code=self.chosen_reason(),
             note=cleaned.get("note", ""),
             targets=tuple(sorted(targets)),
+            reach=cleaned["reach"],
         )
 
 

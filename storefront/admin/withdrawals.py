@@ -18,7 +18,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 from unfold.decorators import display
 
-from authorization import agreements, approvals, clock, sweeps
+from authorization import agreements, approvals, clock, equipment, sweeps
 from authorization.facts import InvalidFact
 from authorization.models import Fact, Revocation, Sweep, SweepChunk
 from authorization.revocations import (
@@ -43,6 +43,7 @@ from storefront.admin.withdrawal_forms import (
     HoldForm,
     RevokeAgreementForm,
     RevokeApprovalForm,
+    RevokeEquipmentForm,
     WithdrawalForm,
 )
 from storefront.models import Order
@@ -170,6 +171,7 @@ class RevocationAdmin(ReadOnlyAdmin):
         own = [
             path("revoke-agreement/<int:fact_id>/", view(self.revoke_agreement), name="revoke_agreement"),
             path("revoke-approval/<int:fact_id>/", view(self.revoke_approval), name="revoke_approval"),
+            path("revoke-equipment/<int:fact_id>/", view(self.revoke_equipment), name="revoke_equipment"),
             path("place-hold/", view(self.place_hold), name="place_hold"),
         ]
         return [*own, *super().get_urls()]
@@ -200,6 +202,23 @@ class RevocationAdmin(ReadOnlyAdmin):
             RevokeApprovalForm,
             title=f"Revoke approval {fact}",
             about=about,
+            initial=initial,
+            fact=fact,
+        )
+
+    def revoke_equipment(self, request: HttpRequest, fact_id: int) -> HttpResponse:
+        require(request, "authorization.add_revocation")
+        fact = get_object_or_404(Fact, pk=fact_id, kind=Fact.Kind.EQUIPMENT)
+        version = equipment.current(fact)
+        about = (
+            f"{version.variant} in {version.territory}, by {version.regulator} {version.identifier}".strip()
+        )
+        initial = {"requested_by": version.regulator, "reason_code": "REGULATOR_ORDER"}
+        return self._withdraw(
+            request,
+            RevokeEquipmentForm,
+            title=f"Revoke equipment authorization {fact}",
+            about=f"{about}.",
             initial=initial,
             fact=fact,
         )

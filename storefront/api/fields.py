@@ -13,6 +13,8 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.request import Request
 
+from authorization.facts import InvalidFact
+from authorization.software import sort_key
 from storefront.api.parsing import is_storable
 from storefront.api.problems import FieldError, Problem, field_errors, invalid
 
@@ -73,6 +75,23 @@ class Pattern(Text):
         text = super().to_internal_value(data)
         if not self.pattern.fullmatch(text):
             raise serializers.ValidationError(self.hint, code="invalid_form")
+        return text
+
+
+class SoftwareVersion(Text):
+    """As its maker writes it, if approvals of a range of software can be held against it. Empty: not stated."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=64, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if text != text.strip():
+            raise serializers.ValidationError("Take out the space around it.", code="invalid_form")
+        try:
+            sort_key(text)
+        except InvalidFact as error:
+            raise serializers.ValidationError(error.message, code="invalid_form") from error
         return text
 
 

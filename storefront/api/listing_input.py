@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from authorization.offers import ListingTerms
 from catalog.models import Channel, Condition, OfferState
-from storefront.api.fields import Amount, Members, OneOf, Pattern, Text, Whole, name_list
+from storefront.api.fields import Amount, Members, OneOf, Pattern, SoftwareVersion, Text, Whole, name_list
 from storefront.api.hosts import find_hosts
 from storefront.api.pagination import PageQuery
 from storefront.api.problems import FieldError, invalid
@@ -36,6 +36,7 @@ class ListingBody(Members):
     condition = OneOf(choices=Condition.values)
     territory = territory_field()
     channel = OneOf(choices=Channel.values)
+    software = SoftwareVersion(required=False, default="", allow_blank=True)
     description = Text(required=False, default="", allow_blank=True, max_length=4000)
     price = PriceBody()
     on_hand = Whole(min_value=0, max_value=MAX_ON_HAND)
@@ -78,4 +79,5 @@ def read_terms(body: dict[str, Any]) -> ListingTerms:
         price_amount=body["price"]["amount"],
         price_currency=body["price"]["currency"],
         on_hand=body["on_hand"],
+        software=body["software"],
     )

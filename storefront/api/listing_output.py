@@ -121,6 +121,7 @@ def present_decisions(
                 "variant": variants[decision.question["variant_id"]].slug,
                 "host": decision.offer.host.code,
                 **{name: decision.question[name] for name in ("condition", "territory", "channel")},
+                **_stated_software(decision),
             },
             "reasons": [present_reason(reason, own) for reason in decision.reasons],
             "evidence": [
@@ -134,6 +135,12 @@ def present_decisions(
         }
         for decision in decisions
     ]
+
+
+def _stated_software(decision: Decision) -> dict[str, str]:
+    """Where it was stated. Decisions from before it could be do not have it at all."""
+    software = decision.question.get("software", "")
+    return {"software": software} if software else {}
 
 
 def _answers_by_offer(offers: Sequence[ListingHost], *, at: datetime) -> dict[int, Answer]:
@@ -160,6 +167,7 @@ def _present(
         "condition": listing.condition,
         "territory": listing.territory,
         "channel": listing.channel,
+        "software": listing.software,
         "description": listing.description,
         "price": {"amount": f"{listing.price_amount:.2f}", "currency": listing.price_currency},
         "on_hand": listing.stock.on_hand,

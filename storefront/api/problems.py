@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
-from authorization.decisions import DecisionUnavailable
+from authorization.decisions import DecisionUnavailable, InvalidQuestion
 from authorization.offers import ListingMoved, ListingRemoved
 from catalog.listings import InvalidMove
 from storefront.api.problem_types import PROBLEM_TYPES
@@ -148,6 +148,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
             return problem_response(
                 request, "decision_unavailable", str(error) or _meaning("decision_unavailable")
             )
+        case InvalidQuestion():
+            return exception_handler(invalid([_fault_of(error, request)]), context)
         case ListingMoved():
             return problem_response(request, "concurrent_change", str(error))
         case ListingRemoved() | InvalidMove():
@@ -172,6 +174,12 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
             logger.error("The database failed under an API call.", exc_info=error)
             return problem_response(request, "temporarily_unavailable", _meaning("temporarily_unavailable"))
     return None
+
+
+def _fault_of(error: InvalidQuestion, request: HttpRequest) -> FieldError:
+    """A question that the engine refused at its door, in the names of the API: `variant_id` is its `variant`."""
+    place = "query" if request.method == "GET" else "body"
+    return FieldError(json_pointer([error.field.removesuffix("_id")]), "invalid", error.message, place)
 
 
 def field_errors(detail: Any, path: tuple[str | int, ...] = (), place: str = "body") -> Iterator[FieldError]:

@@ -43,6 +43,8 @@ def present_reason(reason: Mapping[str, Any], own: frozenset[str]) -> dict[str, 
         "message": reason["message"],
         "curable": reason["curable"],
         "cure_by": reason["cure_by"],
+        # Decisions from before cures were said do not have one.
+        "cure": reason.get("cure", ""),
         "links": links,
     }
     if reason["document"] in own:

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from authorization.decisions import Answer, DecisionUnavailable, decide_many, question_for
 from carriers.models import HostCarrier
 from catalog.models import Channel, Condition, Organization
-from storefront.api.fields import Members, OneOf, Pattern, Text, name_list, read_body
+from storefront.api.fields import Members, OneOf, Pattern, SoftwareVersion, Text, name_list, read_body
 from storefront.api.hosts import find_hosts, served_hosts, unknown_host_message
 from storefront.api.problems import RETRY_AFTER_S, FieldError, Problem, invalid, json_pointer
 from storefront.api.reasons import own_documents, present_reason
@@ -36,6 +36,7 @@ class QuestionBody(Members):
     condition = OneOf(choices=Condition.values)
     territory = territory_field()
     channel = OneOf(choices=Channel.values)
+    software = SoftwareVersion(required=False, default="", allow_blank=True)
 
 
 class QuestionsBody(Members):
@@ -48,6 +49,7 @@ class RestrictionsQuery(Members):
     condition = OneOf(choices=Condition.values)
     territory = territory_field()
     channel = OneOf(choices=Channel.values)
+    software = SoftwareVersion(required=False, default="", allow_blank=True)
 
 
 class RestrictionsView(VendorView):
@@ -101,6 +103,7 @@ def answer_questions(
                 territory=each["territory"],
                 channel=each["channel"],
                 condition=each["condition"],
+                software=each["software"],
             )
             for each, host in points
         ],
@@ -174,5 +177,6 @@ def _present_restriction(
         "territory": asked["territory"],
         "condition": asked["condition"],
         "channel": asked["channel"],
+        "software": asked["software"],
         "reasons": [present_reason(reason.as_json(), own) for reason in answer.reasons],
     }

@@ -41,15 +41,11 @@ def list_page(filters: Filters, *, number: str | None, at: datetime) -> ListPage
         limit=selectors.OFFERS_ON_LIST,
     )
     judgement = selectors.judge(rows, at=at, variants=variants, hosts=hosts)
-    limits = selectors.limits_of(judgement.words.values())
     cards = [
         presenters.card(
             variant,
             [row for row in rows if row.listing.variant_id == variant.pk],
-            [
-                presenters.badge(host, judgement.words[variant.pk, host.pk], limits=limits, at=at)
-                for host in hosts
-            ],
+            [presenters.badge(host, judgement.words[variant.pk, host.pk], at=at) for host in hosts],
             judgement,
         )
         for variant in variants
@@ -108,7 +104,6 @@ def device_page(device: Device, *, at: datetime) -> DevicePage:
         hosts=hosts,
         rows=rows,
         judgement=judgement,
-        limits=selectors.limits_of(judgement.words.values()),
         verdicts=verdicts_for(variants, hosts, at=at),
         plans=selectors.plans_on(hosts, at=at),
         warrants=selectors.warrants_of(judgement.answers[row.pk] for row in rows),
@@ -134,7 +129,6 @@ class _Panels:
     hosts: Sequence[HostCarrier]
     rows: Sequence[ListingHost]
     judgement: Judgement
-    limits: Mapping[int, str]
     verdicts: Mapping[tuple[int, int], Verdict]
     plans: Mapping[int, Sequence[PrepaidPlan]]
     warrants: Mapping[int, Warrant]
@@ -146,7 +140,7 @@ class _Panels:
         word = self.judgement.words[variant.pk, host.pk]
         return presenters.host_panel(
             host,
-            badge=presenters.badge(host, word, limits=self.limits, at=self.judgement.at),
+            badge=presenters.badge(host, word, at=self.judgement.at),
             verdict=self.verdicts.get((variant.pk, host.pk)),
             rows=[row for row in self.rows if (row.listing.variant_id, row.host_id) == (variant.pk, host.pk)],
             plans=self.plans.get(host.pk, ()),

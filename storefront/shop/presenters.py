@@ -9,13 +9,14 @@ from datetime import datetime
 from decimal import Decimal
 
 from authorization.decisions import Answer
-from authorization.rules import REASON_CODES, CarrierWord
+from authorization.models import PolicyVersion
+from authorization.rules import REASON_CODES
 from carriers.compatibility import PlanFit, Verdict, describe, plan_fit
 from carriers.models import HostCarrier
 from catalog.models import Condition, ListingHost, OfferState, Organization, Variant
 from storefront.carts import SHOP_REASONS
 from storefront.models import PrepaidPlan
-from storefront.shop.selectors import Judgement, Warrant
+from storefront.shop.selectors import ApprovalRecord, CarrierWord, Judgement, Warrant
 
 CONDITION_WORDS: Mapping[str, str] = {
     Condition.NEW: "New",
@@ -30,6 +31,15 @@ CONDITION_NAMES: Mapping[str, str] = {
 
 NOT_ANY_MORE = "It was taken off sale. We are checking whether it may come back."
 NEVER_OFFERED = "We do not sell this phone."
+
+# What a policy demands of the radio: what must work, at least.
+RADIO_WORDS: Mapping[str, str] = {
+    PolicyVersion.Radio.DATA_ONLY: "data",
+    PolicyVersion.Radio.PARTIAL_2G: "calls on 2G",
+    PolicyVersion.Radio.PARTIAL_3G: "calls on 3G",
+    PolicyVersion.Radio.PARTIAL_LTE: "calls, and LTE in parts of the network,",
+    PolicyVersion.Radio.FULL: "every service of the network",
+}
 
 PLAN_LIMIT_WORDS: Mapping[str, str] = {
     "NO_SERVICE": "no service on this network",
@@ -57,6 +67,11 @@ def reason_in_words(codes: Iterable[str]) -> str:
     return next((REASON_CODES[code].shopper_text for code in codes if code in REASON_CODES), NOT_ANY_MORE)
 
 
+def radio_in_words(policy: PolicyVersion) -> str:
+    """What must work of a phone's radio; empty where the policy demands nothing of it."""
+    return RADIO_WORDS.get(policy.minimum_radio, "")
+
+
 def why_not(offer: ListingHost, answer: Answer) -> str:
     """Why this offer cannot be bought now; empty if it can."""
     if answer.outcome == "undetermined":
@@ -80,17 +95,27 @@ class Badge:
     host: HostCarrier
 
 
-def badge(host: HostCarrier, word: CarrierWord, *, limits: Mapping[int, str], at: datetime) -> Badge:
+def badge(host: HostCarrier, word: CarrierWord, *, at: datetime) -> Badge:
     approval = word.approval
     if approval is None and not any(reason.check == "hold" for reason in word.reasons):
         detail = f"{host.name} has not told us about this exact model."
         return Badge("unknown", f"Not checked on {host.name}", detail, at, host)
-    if word.reasons or approval is None:
+    if approval is None or {reason.code for reason in word.reasons} - {"CARRIER_APPROVAL_SOFTWARE"}:
         return Badge("refused", f"Not approved on {host.name}", _why_not_approved(host, word), at, host)
+    if word.reasons:
+        # Which software a phone ships with is said by its offer, and decided there.
+        detail = f"{host.name} approved this exact model {_software(approval)} only."
+        return Badge("limits", f"Approved on {host.name} with some software", detail, at, host)
     if approval.state == "conditional":
-        which = limits.get(approval.fact_id) or "ask us which before you buy"
+        which = approval.limits or "ask us which before you buy"
         return Badge("limits", f"Works with limits on {host.name}", f"Limits: {which}.", at, host)
     return Badge("approved", f"Approved on {host.name}", f"{host.name} approved this exact model.", at, host)
+
+
+def _software(approval: ApprovalRecord) -> str:
+    starts = f"from {approval.software_from} on" if approval.software_from else ""
+    ends = f"before {approval.software_until}" if approval.software_until else ""
+    return f"with software {' and '.join(filter(None, [starts, ends]))}"
 
 
 def _why_not_approved(host: HostCarrier, word: CarrierWord) -> str:

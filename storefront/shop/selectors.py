@@ -11,10 +11,18 @@ from django.db import DatabaseError
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import Abs, RowNumber
 
-from authorization import decisions, rules
-from authorization.decisions import Answer
-from authorization.models import AgreementVersion, ApprovalVersion, Assurance, PolicyVersion, Revision
-from authorization.rules import CarrierWord, Question, World
+from authorization import decisions, policies, rules
+from authorization.decisions import Answer, DecisionUnavailable
+from authorization.models import (
+    AgreementVersion,
+    ApprovalVersion,
+    Assurance,
+    HoldTarget,
+    HoldVersion,
+    PolicyVersion,
+    Revision,
+)
+from authorization.rules import FAILED, Finding, Ground, Question, Reason
 from authorization.selectors import for_sale
 from carriers.models import HostCarrier
 from catalog.models import Channel, Condition, Device, ListingHost, OfferState, Organization, Variant
@@ -139,8 +147,31 @@ def standing_of(device: Device) -> Standing:
 
 
 @dataclass(frozen=True)
+class ApprovalRecord:
+    """What a page tells of a carrier approval, beside why it does not count."""
+
+    state: str
+    limits: str
+    software_from: str
+    software_until: str
+
+
+@dataclass(frozen=True)
+class CarrierWord:
+    """What a host carrier itself says of a variant, whatever the policy demands and whoever sells it.
+
+    `approval` is the nearest record, None if there is none; with reasons, it is not in force. `hold_reasons` are the
+    reason codes of the holds that name the host: why they were placed. A hold that does not is none of the carrier's.
+    """
+
+    approval: ApprovalRecord | None
+    reasons: tuple[Reason, ...]
+    hold_reasons: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Judgement:
-    """All that one page says about authority, from one reading of the evidence."""
+    """All that one page says about authority, as known at one revision."""
 
     at: datetime
     answers: Mapping[int, Answer]
@@ -157,25 +188,67 @@ def judge(
     variants: Iterable[Variant] = (),
     hosts: Sequence[HostCarrier] = (),
 ) -> Judgement:
-    """Decide these offers, and hear what each host says of each variant, from the same evidence."""
+    """Decide these offers, and hear what each host says of each variant, at the same revision."""
     pairs = {
         (variant.pk, host.pk): _carrier_question(variant, host) for variant in variants for host in hosts
     }
     questions = [decisions.question_for_offer(offer) for offer in offers]
     try:
-        # In this order: evidence read before the revision could be older than the stamp it gets.
-        revision, at = decisions.present(at)
-        world = decisions.load_world([*questions, *pairs.values()], revision=revision, at=at)
-    except DatabaseError as error:
+        setting = decisions.read_setting(at=at, known_at=None)
+        at = decisions.instant_of(setting, at)
+        answers = decisions.answers_in(setting, questions, at=at)
+        findings = decisions.carrier_findings(list(pairs.values()), setting, at=at)
+        words = _carrier_words(findings, revision=setting.revision)
+    except (DecisionUnavailable, DatabaseError) as error:
         # Without evidence nothing is decided: no offer is for sale, and no badge says approved.
         log.warning("page.not_decided", error=str(error))
-        revision, world = 0, World()
-    answers = decisions.answer_from(questions, world, at=at, revision=revision)
+        undecided = rules.conclude([Ground("policy", FAILED, at, reasons=(rules.policy_missing(),))], at)
+        answers = [Answer(question, undecided, at, 0) for question in questions]
+        words = [CarrierWord(None, (rules.no_approval(),))] * len(pairs)
     return Judgement(
         at,
         {offer.pk: answer for offer, answer in zip(offers, answers, strict=True)},
-        {pair: rules.carrier_word(question, world, at) for pair, question in pairs.items()},
+        dict(zip(pairs, words, strict=True)),
     )
+
+
+def _carrier_words(findings: Sequence[Finding], *, revision: int) -> list[CarrierWord]:
+    """From the findings of `decisions.carrier_findings`; what they do not say is looked up for all at once."""
+    said = [_by_check(finding) for finding in findings]
+    approvals = {code for grounds in said for code in _documents(grounds["approval"])}
+    holds = {code for grounds in said for code in _documents(grounds["hold"])}
+    records: dict[str, ApprovalRecord] = {}
+    if approvals:
+        versions = ApprovalVersion.objects.known_at(revision).filter(head__code__in=approvals)
+        columns = ("head__code", "state", "limits", "software_from", "software_until")
+        records = {code: ApprovalRecord(*rest) for code, *rest in versions.values_list(*columns)}
+    of_hosts: dict[str, str] = {}
+    if holds:
+        names_host = HoldTarget.objects.filter(version=OuterRef("pk"), part=0, dimension="host")
+        placed = HoldVersion.objects.known_at(revision).filter(Exists(names_host), head__code__in=holds)
+        of_hosts = dict(placed.values_list("head__code", "reason_code"))
+    words = []
+    for grounds in said:
+        stops = [reason for reason in grounds["hold"].reasons if reason.document in of_hosts]
+        code = next(iter(_documents(grounds["approval"])), "")
+        words.append(
+            CarrierWord(
+                records.get(code),
+                (*grounds["approval"].reasons, *stops),
+                frozenset(of_hosts[reason.document] for reason in stops),
+            )
+        )
+    return words
+
+
+def _by_check(finding: Finding) -> dict[str, Ground]:
+    return {ground.check: ground for ground in finding.grounds}
+
+
+def _documents(ground: Ground) -> set[str]:
+    """The codes of what a ground rests on, or fails by."""
+    codes = [item.code for item in ground.evidence] + [reason.document for reason in ground.reasons]
+    return {code for code in codes if code}
 
 
 def _carrier_question(variant: Variant, host: HostCarrier) -> Question:
@@ -229,18 +302,6 @@ def warrants_of(answers: Iterable[Answer]) -> dict[int, Warrant]:
     }
 
 
-def limits_of(words: Iterable[CarrierWord]) -> dict[int, str]:
-    """By the id of a conditional approval: what it limits."""
-    ids = {
-        word.approval.fact_id
-        for word in words
-        if word.approval is not None and word.approval.state == "conditional"
-    }
-    if not ids:
-        return {}
-    return dict(ApprovalVersion.objects.current().filter(head_id__in=ids).values_list("head_id", "limits"))
-
-
 def plans_on(hosts: Sequence[HostCarrier], *, at: datetime) -> dict[int, list[PrepaidPlan]]:
     """The plans on sale by host id, cheapest first, of hostings in force."""
     plans = (
@@ -262,13 +323,8 @@ def plans_on(hosts: Sequence[HostCarrier], *, at: datetime) -> dict[int, list[Pr
 
 
 def policy_in_force(*, at: datetime) -> tuple[PolicyVersion, datetime] | None:
-    """The policy that decisions follow now, and when it was put on record."""
-    version = (
-        PolicyVersion.objects.current()
-        .filter(valid_from__lte=at, valid_until__gt=at)
-        .order_by("-valid_from", "-valid_until")
-        .first()
-    )
+    """The policy that decisions follow now for the shop's territory, and when it was put on record."""
+    version = policies.current_policy(at, settings.SHOP_TERRITORY)
     if version is None:
         return None
     return version, Revision.objects.get(n=version.rev_from).recorded_at

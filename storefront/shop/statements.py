@@ -30,6 +30,8 @@ _LABELS: Mapping[str, str] = {
 _KINDS: Mapping[str, str] = {
     "agreement": "Reseller agreement, revoked",
     "approval": "Carrier approval, revoked",
+    "equipment": "Equipment authorization, revoked",
+    "narrowing": "Reseller agreement, narrowed",
     "hold": "Hold, placed",
 }
 

@@ -264,7 +264,12 @@ def proof_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 @never_cache
 def how_we_decide(request: HttpRequest) -> HttpResponse:
-    context = {"policy": selectors.policy_in_force(at=clock.now()), "reasons": REASON_CODES.values()}
+    policy = selectors.policy_in_force(at=clock.now())
+    context = {
+        "policy": policy,
+        "radio": presenters.radio_in_words(policy[0]) if policy else "",
+        "reasons": REASON_CODES.values(),
+    }
     return render(request, "shop/how_we_decide.html", context)
 
 

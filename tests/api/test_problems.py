@@ -8,7 +8,8 @@ from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpResponse
 from django.test import override_settings
 
-from storefront.api import account
+from authorization.decisions import InvalidQuestion
+from storefront.api import account, listing_output
 from storefront.api.problem_types import PROBLEM_TYPES
 from storefront.api.problems import field_errors, json_pointer
 from storefront.api.times import rfc3339
@@ -24,6 +25,21 @@ def test_an_unknown_path(stranger: Caller, db: None) -> None:
 
 def test_other_paths_keep_their_own_errors(stranger: Caller, db: None) -> None:
     assert stranger.get("/v10/nothing")["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(("field", "pointer"), [("software", "/software"), ("variant_id", "/variant")])
+def test_a_question_that_the_engine_refuses_is_a_fault_of_the_request(
+    world: SmallWorld, api: Caller, monkeypatch: pytest.MonkeyPatch, field: str, pointer: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise InvalidQuestion(field, "It names nothing; choose another.")
+
+    api.put("/v1/listings/A-1", world.body())
+    monkeypatch.setattr(listing_output, "decide_offers", refuse)
+    shown = problem(api.get("/v1/listings/A-1"), 400, "invalid_request")
+    assert [(error["in"], error["pointer"], error["detail"]) for error in shown["errors"]] == [
+        ("query", pointer, "It names nothing; choose another.")
+    ]
 
 
 def test_a_method_that_the_path_lacks(api: Caller) -> None:

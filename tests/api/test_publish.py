@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from authorization import clock, decisions, policies
+from authorization.evaluator import Setting
 from authorization.models import Decision, OutboxRow
-from authorization.rules import Finding
 from catalog.models import ListingHost
 from seeds import factories
 from tests.api.conftest import Caller, SmallWorld, caller_of, pointers, problem
@@ -172,10 +172,10 @@ def test_a_decision_that_cannot_be_read_is_503(
 ) -> None:
     api.put("/v1/listings/A-1", world.body())
 
-    def fail(*_: object, **__: object) -> Finding:
+    def fail(*_: object, **__: object) -> Setting:
         raise decisions.DecisionUnavailable("The evidence could not be read.")
 
-    monkeypatch.setattr(decisions, "load_world", fail)
+    monkeypatch.setattr(decisions, "read_setting", fail)
     for response in (
         api.get("/v1/listings/A-1"),
         api.put("/v1/listings/A-1", world.body(condition="used")),

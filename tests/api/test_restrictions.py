@@ -67,6 +67,7 @@ def test_without_a_host_all_hosts_of_the_shop_are_asked(world: SmallWorld, api: 
     assert reason["check"] == "approval"
     assert reason["curable"] is False
     assert reason["cure_by"] == "carrier"
+    assert reason["cure"] == "A technical acceptance of this variant by the host carrier."
 
 
 def test_every_failing_leg_is_named(world: SmallWorld, api: Caller) -> None:

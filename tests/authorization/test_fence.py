@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from authorization import clock, decisions, fence, outbox, revocations
+from authorization import clock, decisions, evaluator, fence, outbox, revocations
 from authorization.actors import Actor
 from authorization.fence import FenceMisuse
 from authorization.models import Revision
@@ -87,19 +87,19 @@ def test_a_decision_reads_its_revision_before_its_evidence(monkeypatch):
     """A revocation that commits between the two must not lend its number to evidence from before it."""
     world = make_sellable()
     question = decisions.question_for_offer(world.offer)
-    load_world = decisions.load_world
+    find_evidence = evaluator.find_evidence
 
-    def revoked_meanwhile(questions, *, revision, at):
+    def revoked_meanwhile(*arguments, **more):
         change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")
-        monkeypatch.setattr(decisions, "load_world", load_world)
+        monkeypatch.setattr(evaluator, "find_evidence", find_evidence)
         now = clock.now()
         digest = revocations.preview(change, at=now).digest
         revocations.execute(
-            change, digest=digest, requested_by="maker", word_received_at=at, note="now", by=BY, at=at
+            change, digest=digest, requested_by="maker", word_received_at=now, note="now", by=BY, at=now
         )
-        return load_world(questions, revision=revision, at=at)
+        return find_evidence(*arguments, **more)
 
-    monkeypatch.setattr(decisions, "load_world", revoked_meanwhile)
+    monkeypatch.setattr(evaluator, "find_evidence", revoked_meanwhile)
     answer = decisions.decide(question, at=clock.now())
     # Allowed as known before the revocation, and stamped so: the sale will see that the counter has moved.
     assert answer.is_allowed

@@ -22,6 +22,7 @@ from seeds.factories import (
     make_sellable,
     make_terms,
 )
+from tests.authorization.tampering import tampering
 
 pytestmark = pytest.mark.django_db
 
@@ -72,7 +73,8 @@ def test_a_listing_without_authority_is_stored_and_blocked_with_its_reasons():
 def test_without_a_policy_nothing_goes_live():
     world = make_sellable()
     moment = clock.now()
-    PolicyVersion.objects.all().update(valid_until=moment)
+    with tampering():
+        PolicyVersion.objects.all().update(valid_until=moment)
     other = save(world, terms_of(world), sku="OTHER").listing
     (outcome,) = offers.publish_listing(listing=other, by=VENDOR, at=clock.now())
     assert not outcome.is_live

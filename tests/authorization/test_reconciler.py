@@ -108,7 +108,7 @@ def test_holds_that_have_ended_are_not_even_read():
     holds.release_hold(fact=Fact.objects.get(code="HOLD-1"), by=DESK, at=at, reason="settled")
     answer = decisions.decide(question, at=clock.now())
     assert answer.is_allowed
-    read = decisions.load_world([question], revision=answer.revision, at=clock.now())
-    assert read.holds == ()
-    before = decisions.load_world([question], revision=answer.revision, at=at - timedelta(seconds=1))
-    assert len(before.holds) == 1, "for a moment when it was in force it counts"
+    setting = decisions.read_setting(at=clock.now(), known_at=answer.revision)
+    assert not setting.dimensions
+    before = decisions.read_setting(at=at - timedelta(seconds=1), known_at=answer.revision)
+    assert before.dimensions == {"variant"}, "for a moment when it was in force it counts"

@@ -1,369 +1,307 @@
-"""The rules as a truth table: one world that allows, and each way in which it stops allowing."""
+"""The pure functions of the rules: which chain is chosen, how a miss is worded, how software versions sort."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authorization.rules import (
-    ALL,
-    REASON_CODES,
-    Agreement,
-    Approval,
-    Hold,
-    Hosting,
-    Policy,
-    Question,
-    World,
-    evaluate,
-)
+from authorization import rules
+from authorization.facts import InvalidFact
+from authorization.rules import Agreement, Approval, Edge, Equipment, Hold, Question, best_chain
+from authorization.software import sort_key
+from carriers.versions import FOREVER
 
 T0 = datetime(2016, 2, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-END = T0 + 100 * DAY
-HORIZON = T0 + 365 * DAY
-MAKER, DISTRIBUTOR, VENDOR, VARIANT, DEVICE, HOST = 1, 2, 3, 10, 20, 30
+ALL = frozenset("*")
 
+# --- the chain --------------------------------------------------------------------------------------------------
+
+START, GOAL = 0, 5
+
+
+@st.composite
+def edges(draw):
+    """Affiliations and agreements among six companies: short ways, diamonds, circles; equal ends are frequent."""
+    pairs = st.tuples(st.integers(0, 5), st.integers(0, 5)).filter(lambda pair: pair[0] != pair[1])
+    return [
+        Edge(
+            source=source, target=target, fact_id=fact_id, end=T0 + draw(st.integers(0, 2)) * DAY,
+            distance=0 if is_affiliation else draw(st.sampled_from((0, 0, 0, 1000, 1001))),
+            is_affiliation=is_affiliation, subject=None,
+        )
+        for fact_id, (source, target) in enumerate(draw(st.lists(pairs, max_size=9)))
+        for is_affiliation in [draw(st.integers(0, 3)) == 0]
+    ]  # fmt: skip
+
+
+def simple_chains(
+    every: list[Edge], node: int, been: frozenset[int], has_left: bool
+) -> Iterator[tuple[Edge, ...]]:
+    """All ways without a circle; no affiliation comes after an agreement."""
+    if node == GOAL:
+        yield ()
+        return
+    for edge in every:
+        if edge.source == node and edge.target not in been and not (has_left and edge.is_affiliation):
+            for rest in simple_chains(every, edge.target, been | {edge.target}, not edge.is_affiliation):
+                yield (edge, *rest)
+
+
+@settings(max_examples=400, derandomize=True, deadline=None)
+@given(edges(), st.randoms(use_true_random=False))
+def test_the_chain_is_the_best_of_all(every, random):
+    chains = list(simple_chains(every, START, frozenset({START}), False))
+    random.shuffle(every)
+    found = best_chain(every, start=START, goal=GOAL)
+    if not chains:
+        assert found is None
+        return
+    expected = min(
+        chains,
+        key=lambda chain: (
+            sum(edge.distance for edge in chain),
+            -min(edge.end for edge in chain).timestamp(),
+            len(chain),
+            [edge.fact_id for edge in chain],
+        ),
+    )
+    assert found == expected
+
+
+def test_who_is_the_manufacturer_needs_no_chain():
+    assert best_chain([], start=START, goal=START) == ()
+
+
+def test_a_million_ways_are_not_walked_one_by_one():
+    """Twenty diamonds in a row: 2^20 ways, of which the one with the lowest ids is wanted."""
+    every: list[Edge] = []
+    for number in range(20):
+        source, left, right, target = 3 * number, 3 * number + 1, 3 * number + 2, 3 * number + 3
+        for side in (left, right):
+            for pair in ((source, side), (side, target)):
+                every.append(Edge(*pair, len(every), T0, 0, False, None))
+    found = best_chain(every, start=0, goal=60)
+    assert found is not None
+    assert [edge.fact_id for edge in found] == [4 * number + side for number in range(20) for side in (0, 1)]
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+VENDOR, MAKER, DISTRIBUTOR, VARIANT = 3, 1, 2, 10
 QUESTION = Question(
-    vendor_id=VENDOR, manufacturer_id=MAKER, device_id=DEVICE, variant_id=VARIANT, host_id=HOST,
-    territory="US", channel="web", condition="new", listing_id=40,
+    vendor_id=VENDOR, manufacturer_id=MAKER, device_id=20, variant_id=VARIANT, host_id=30, territory="US",
+    channel="web", condition="new", software="7.0.5",
 )  # fmt: skip
-EVERYTHING = {name: frozenset({ALL}) for name in ("model", "territory", "channel", "condition")}
-
-
-def agreement(fact_id=1, grantor=MAKER, grantee=VENDOR, **changes):
-    base = Agreement(
-        fact_id=fact_id, code=f"AG-{fact_id}", version_no=1, grantor_id=grantor, grantee_id=grantee,
-        may_sublicense=False, is_verified=True, valid_from=T0 - 3 * DAY, valid_until=END, revoked_at=None,
-        scope=EVERYTHING,
-    )  # fmt: skip
-    return replace(base, **changes)
-
-
-def hold(fact_id=90, **changes):
-    base = Hold(
-        fact_id=fact_id, code=f"H-{fact_id}", version_no=1, placed_by="the shop", reason_code="SHOP_REVIEW",
-        valid_from=T0 - 3 * DAY, valid_until=END, released_at=None, targets={"variant": frozenset({str(VARIANT)})},
-    )  # fmt: skip
-    return replace(base, **changes)
-
-
-POLICY = Policy(
-    fact_id=50, code="P", version_no=1, name="gate shut", demands_verified=True, enforces_approval=True,
-    valid_from=T0 - 3 * DAY, valid_until=END,
+AGREEMENT = Agreement(
+    fact_id=1, code="AG-812", version_no=1, grantor_id=MAKER, grantee_id=VENDOR, may_sublicense=False,
+    is_verified=True, valid_from=T0 - DAY, valid_until=T0 + DAY, revoked_at=None,
+    scope=dict.fromkeys(("model", "territory", "channel", "condition"), ALL),
 )  # fmt: skip
 APPROVAL = Approval(
-    fact_id=60, code="CA-60", version_no=1, host_id=HOST, variant_id=VARIANT, state="approved",
-    valid_from=T0 - 3 * DAY, valid_until=END, revoked_at=None,
+    fact_id=2, code="CA-7", version_no=1, state="approved", limits="", software_from="7.0.10", software_until="",
+    valid_from=T0 - DAY, valid_until=T0, waived_until=None, revoked_at=None,
 )  # fmt: skip
-HOSTING = Hosting(host_id=HOST, version_no=1, valid_from=T0 - 3 * DAY, valid_until=END)
-GOOD = World(policies=(POLICY,), agreements=(agreement(),), approvals=(APPROVAL,), hostings=(HOSTING,))
+EQUIPMENT = Equipment(
+    fact_id=3, code="EQ-9", version_no=1, regulator="FCC", identifier="2ABC", granted_at=T0 - DAY,
+    valid_from=T0 - DAY, valid_until=T0, revoked_at=None,
+)  # fmt: skip
+HOLD = Hold(
+    fact_id=4, code="H-1", reach="sale", placed_by="the shop", reason_code="REVIEW", names_only_vendor=False,
+    valid_from=T0, end=FOREVER,
+)  # fmt: skip
 
 
-def decide(world, question=QUESTION, at=T0):
-    return evaluate(question, world, at, HORIZON)
-
-
-def codes(world, question=QUESTION, at=T0):
-    finding = decide(world, question, at)
-    return [reason.code for reason in finding.reasons]
-
-
-def test_the_good_world_allows_and_cites_what_it_rests_on():
-    finding = decide(GOOD)
-    assert finding.outcome == "allow"
-    assert [(item.kind, item.code) for item in finding.evidence] == [
-        ("policy", "P"), ("agreement", "AG-1"), ("approval", "CA-60"),
-    ]  # fmt: skip
-    assert finding.expires_at == END
-
-
-def with_agreement(**changes):
-    return replace(GOOD, agreements=(agreement(**changes),))
+def misses(*, is_suspended=False, **changes):
+    link = replace(AGREEMENT, **changes)
+    failures = rules.link_failures(link, QUESTION, demands_verified=True, is_suspended=is_suspended, at=T0)
+    return [failure.message for failure in failures]
 
 
 def scoped(dimension, *values):
-    return with_agreement(scope={**EVERYTHING, dimension: frozenset(values)})
+    return {"scope": {**AGREEMENT.scope, dimension: frozenset(values)}}
 
 
-TABLE = [
-    ("no agreement", replace(GOOD, agreements=()), ["NO_AGREEMENT"]),
-    ("for another vendor", with_agreement(grantee=99), ["NO_AGREEMENT"]),
-    ("by another manufacturer", with_agreement(grantor=99), ["NO_AGREEMENT"]),
-    ("ended this instant", with_agreement(valid_until=T0), ["AGREEMENT_EXPIRED"]),
-    ("begins this instant", with_agreement(valid_from=T0), []),
-    ("begins later", with_agreement(valid_from=T0 + DAY), ["AGREEMENT_NOT_YET_VALID"]),
-    ("revoked this instant", with_agreement(revoked_at=T0), ["AGREEMENT_REVOKED"]),
-    ("revoked later", with_agreement(revoked_at=T0 + DAY), []),
-    ("claimed only", with_agreement(is_verified=False), ["AGREEMENT_NOT_VERIFIED"]),
-    ("another model", scoped("model", "11"), ["AGREEMENT_SCOPE_MODEL"]),
-    ("this model", scoped("model", str(VARIANT)), []),
-    ("another territory", scoped("territory", "CA", "MX"), ["AGREEMENT_SCOPE_TERRITORY"]),
-    ("another channel", scoped("channel", "retail"), ["AGREEMENT_SCOPE_CHANNEL"]),
-    ("another condition", scoped("condition", "used"), ["AGREEMENT_SCOPE_CONDITION"]),
-    ("an empty scope means nothing", scoped("territory"), ["AGREEMENT_SCOPE_TERRITORY"]),
-    ("no scope at all", with_agreement(scope={}), [
-        "AGREEMENT_SCOPE_MODEL", "AGREEMENT_SCOPE_TERRITORY", "AGREEMENT_SCOPE_CHANNEL", "AGREEMENT_SCOPE_CONDITION",
-    ]),
-    ("not approved", replace(GOOD, approvals=()), ["CARRIER_NOT_APPROVED"]),
-    ("requested only", replace(GOOD, approvals=(replace(APPROVAL, state="requested"),)), ["CARRIER_NOT_APPROVED"]),
-    ("in test", replace(GOOD, approvals=(replace(APPROVAL, state="in_test"),)), ["CARRIER_NOT_APPROVED"]),
-    ("conditional", replace(GOOD, approvals=(replace(APPROVAL, state="conditional"),)), []),
-    ("for another host", replace(GOOD, approvals=(replace(APPROVAL, host_id=31),)), ["CARRIER_NOT_APPROVED"]),
-    ("for another variant", replace(GOOD, approvals=(replace(APPROVAL, variant_id=11),)), ["CARRIER_NOT_APPROVED"]),
-    ("approval ended", replace(GOOD, approvals=(replace(APPROVAL, valid_until=T0),)), ["CARRIER_APPROVAL_EXPIRED"]),
-    ("approval revoked", replace(GOOD, approvals=(replace(APPROVAL, state="revoked", revoked_at=T0),)), [
-        "CARRIER_APPROVAL_REVOKED",
-    ]),
-    ("a second approval in force", replace(GOOD, approvals=(replace(APPROVAL, state="in_test"), replace(
-        APPROVAL, fact_id=61))), []),
-    ("host not served", replace(GOOD, hostings=()), ["HOST_NOT_SERVED"]),
-    ("hosting ended", replace(GOOD, hostings=(replace(HOSTING, valid_until=T0),)), ["HOST_NOT_SERVED"]),
-    ("on hold", replace(GOOD, holds=(hold(),)), ["ON_HOLD"]),
-    ("hold begins this instant", replace(GOOD, holds=(hold(valid_from=T0),)), ["ON_HOLD"]),
-    ("hold begins later", replace(GOOD, holds=(hold(valid_from=T0 + DAY),)), []),
-    ("hold released this instant", replace(GOOD, holds=(hold(released_at=T0),)), []),
-    ("hold ended this instant", replace(GOOD, holds=(hold(valid_until=T0),)), []),
-    ("two holds, one released", replace(GOOD, holds=(hold(released_at=T0), hold(91))), ["ON_HOLD"]),
-    ("a hold without targets", replace(GOOD, holds=(hold(targets={}),)), []),
-    ("a hold on both of two", replace(GOOD, holds=(hold(targets={
-        "host": frozenset({str(HOST)}), "variant": frozenset({str(VARIANT)})}),)), ["ON_HOLD"]),
-    ("a hold on one of two", replace(GOOD, holds=(hold(targets={
-        "host": frozenset({"31"}), "variant": frozenset({str(VARIANT)})}),)), []),
-    ("vendor suspended", replace(GOOD, holds=(hold(targets={"vendor": frozenset({str(VENDOR)})}),)), [
-        "VENDOR_SUSPENDED",
-    ]),
-    ("agreement suspended", replace(GOOD, holds=(hold(targets={"fact": frozenset({"1"})}),)), ["AGREEMENT_SUSPENDED"]),
-    ("approval suspended", replace(GOOD, holds=(hold(targets={"fact": frozenset({"60"})}),)), [
-        "CARRIER_APPROVAL_SUSPENDED",
-    ]),
-    ("everything at once, in the fixed order", World(policies=(POLICY,), holds=(hold(),)), [
-        "HOST_NOT_SERVED", "NO_AGREEMENT", "CARRIER_NOT_APPROVED", "ON_HOLD",
+MISSES = [
+    ({}, []),
+    ({"valid_until": T0}, ["Agreement AG-812 ended on 2016-02-01."]),
+    ({"valid_from": T0 + DAY}, ["Agreement AG-812 begins on 2016-02-02."]),
+    ({"revoked_at": T0}, ["Agreement AG-812 was revoked on 2016-02-01."]),
+    ({"is_suspended": True}, ["Agreement AG-812 is suspended."]),
+    ({"is_verified": False}, ["Agreement AG-812 is claimed only; its grantor has not confirmed it."]),
+    (scoped("territory", "MX", "CA"), ["Agreement AG-812 covers CA and MX, not US."]),
+    (scoped("territory", "BR", "MX", "CA"), ["Agreement AG-812 covers BR, CA and MX, not US."]),
+    (scoped("territory", "CA"), ["Agreement AG-812 covers CA, not US."]),
+    (scoped("territory"), ["Agreement AG-812 covers no territory."]),
+    (scoped("channel", "retail"), ["Agreement AG-812 covers retail, not web."]),
+    (scoped("condition", "used"), ["Agreement AG-812 covers used, not new."]),
+    (scoped("model", "11"), ["Agreement AG-812 does not cover this model."]),
+    ({"scope": {}}, [
+        "Agreement AG-812 does not cover this model.", "Agreement AG-812 covers no territory.",
+        "Agreement AG-812 covers no channel.", "Agreement AG-812 covers no condition.",
     ]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("world", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_table(world, expected):
-    assert codes(world) == expected
-    assert (decide(world).outcome == "allow") is (not expected)
+@pytest.mark.parametrize(("changes", "expected"), MISSES)
+def test_a_miss_is_worded_so_that_it_can_be_cured(changes, expected):
+    assert misses(**changes) == expected
+
+
+@pytest.mark.parametrize("changes", [changes for changes, expected in MISSES if expected])
+def test_of_agreements_between_others_a_vendor_is_told_neither_name_nor_terms(changes):
+    for message in misses(grantee_id=DISTRIBUTOR, **changes):
+        assert message.startswith("An agreement further up the chain")
+        assert not {"AG-812", "CA", "MX", "BR", "retail", "used"} & set(message.replace(",", " ").split())
+
+
+def test_leave_to_sublicense_is_asked_of_all_but_the_last_link():
+    assert misses(grantee_id=DISTRIBUTOR) == [
+        "An agreement further up the chain does not allow sublicensing."
+    ]
+    assert misses(grantee_id=DISTRIBUTOR, may_sublicense=True) == []
+
+
+def test_a_failure_of_scope_is_further_than_another_and_nearer_than_two():
+    def distance(**changes):
+        link = replace(AGREEMENT, **changes)
+        return rules.distance_of(
+            rules.link_failures(link, QUESTION, demands_verified=True, is_suspended=False, at=T0)
+        )
+
+    assert distance() == 0
+    assert (
+        distance(valid_until=T0)
+        < distance(**scoped("territory"))
+        < distance(valid_until=T0, is_verified=False)
+    )
 
 
 @pytest.mark.parametrize(
-    "dimension", ["manufacturer", "device", "variant", "vendor", "listing", "host", "territory"]
+    ("failure", "changes", "code", "message"),
+    [
+        ("revoked", {"revoked_at": T0}, "CARRIER_APPROVAL_REVOKED",
+         "The carrier approval of this variant was revoked on 2016-02-01."),
+        ("state", {"state": "in_test"}, "CARRIER_NOT_APPROVED", "The carrier approval of this variant is `in_test`."),
+        ("not_begun", {"valid_from": T0 + DAY}, "CARRIER_NOT_APPROVED",
+         "The carrier approval of this variant begins on 2016-02-02."),
+        ("expired", {}, "CARRIER_APPROVAL_EXPIRED", "The carrier approval of this variant ended on 2016-02-01."),
+        ("expired", {"waived_until": T0 - DAY}, "CARRIER_APPROVAL_EXPIRED",
+         "The waiver that the carrier approval of this variant rests on ended on 2016-01-31."),
+        ("suspended", {}, "CARRIER_APPROVAL_SUSPENDED", "The carrier approval of this variant is suspended."),
+        ("software", {}, "CARRIER_APPROVAL_SOFTWARE",
+         "The carrier approval of this variant covers software from 7.0.10; this is 7.0.5."),
+        ("software", {"software_from": "", "software_until": "7.0.5"}, "CARRIER_APPROVAL_SOFTWARE",
+         "The carrier approval of this variant covers software before 7.0.5; this is 7.0.5."),
+        ("conditional", {"limits": "no B12"}, "CARRIER_APPROVAL_CONDITIONAL",
+         "The carrier approval of this variant has limits: no B12."),
+    ],
+)  # fmt: skip
+def test_words_of_approvals(failure, changes, code, message):
+    reason = rules.approval_reason(failure, replace(APPROVAL, **changes), QUESTION, T0)
+    assert (reason.code, reason.message, reason.document) == (code, message, "CA-7")
+
+
+def test_a_listing_that_does_not_state_its_software_is_told_to():
+    unstated = replace(QUESTION, software="")
+    reason = rules.approval_reason("software", APPROVAL, unstated, T0)
+    assert "does not say which it ships with" in reason.message
+    assert reason.cure == "State the software version that it ships with."
+
+
+@pytest.mark.parametrize(
+    ("failure", "changes", "code"),
+    [
+        ("revoked", {"revoked_at": T0}, "EQUIPMENT_AUTHORIZATION_REVOKED"),
+        ("not_begun", {"valid_from": T0 + DAY}, "EQUIPMENT_NOT_AUTHORIZED"),
+        ("expired", {}, "EQUIPMENT_AUTHORIZATION_EXPIRED"),
+        ("suspended", {}, "EQUIPMENT_AUTHORIZATION_SUSPENDED"),
+    ],
 )
-def test_a_hold_reaches_by_each_dimension_and_not_past_it(dimension):
-    point = {
-        "manufacturer": MAKER, "device": DEVICE, "variant": VARIANT, "vendor": VENDOR, "listing": 40, "host": HOST,
-        "territory": "US",
-    }  # fmt: skip
-    assert codes(replace(GOOD, holds=(hold(targets={dimension: frozenset({str(point[dimension])})}),)))
-    assert not codes(replace(GOOD, holds=(hold(targets={dimension: frozenset({"77"})}),)))
+def test_words_of_equipment(failure, changes, code):
+    reason = rules.equipment_reason(failure, replace(EQUIPMENT, **changes), T0)
+    assert reason.code == code
+    assert reason.message.startswith("The equipment authorization 2ABC ")
 
 
-def chain(*links):
-    return replace(GOOD, agreements=links)
+def test_words_of_holds():
+    assert rules.hold_reason(HOLD).message == "On hold by the shop since 2016-02-01 (REVIEW)."
+    assert rules.hold_reason(replace(HOLD, names_only_vendor=True)).code == "VENDOR_SUSPENDED"
+    for reach in ("new_grants", "all_grants"):
+        assert rules.hold_reason(replace(HOLD, reach=reach)).code == "EQUIPMENT_LISTED"
 
 
-def test_a_chain_needs_leave_to_sublicense_on_all_but_the_last_link():
-    first = agreement(1, MAKER, DISTRIBUTOR, may_sublicense=True)
-    last = agreement(2, DISTRIBUTOR, VENDOR)
-    assert codes(chain(first, last)) == []
-    assert codes(chain(replace(first, may_sublicense=False), last)) == ["SUBLICENSE_MISSING"]
-
-
-def test_each_link_must_cover_the_point_by_itself():
-    """Dates of one agreement with the territory of another make no chain."""
-    early = agreement(1, MAKER, VENDOR, valid_until=T0)
-    elsewhere = agreement(2, MAKER, VENDOR, scope={**EVERYTHING, "territory": frozenset({"CA"})})
-    assert len(codes(chain(early, elsewhere))) == 1
-
-
-@pytest.mark.parametrize("depth", [2, 3, 4, 9])
-def test_a_chain_may_be_of_any_depth(depth):
-    nodes = [MAKER, *range(100, 100 + depth - 1), VENDOR]
-    links = [
-        agreement(number, nodes[number], nodes[number + 1], may_sublicense=True) for number in range(depth)
+def test_reasons_come_in_a_fixed_order_each_once():
+    reasons = [
+        rules.reason("ON_HOLD", "b", "H-2"),
+        rules.reason("ON_HOLD", "b", "H-1"),
+        rules.reason("ON_HOLD", "a", "H-1"),
+        rules.host_not_served(),
+        rules.host_not_served(),
     ]
-    assert codes(chain(*links)) == []
-    for number in range(depth):
-        broken = [link for link in links if link.fact_id != number]
-        assert codes(chain(*broken)) == ["NO_AGREEMENT"]
-
-
-def test_a_circle_of_agreements_ends():
-    there, back = agreement(1, 100, 101, may_sublicense=True), agreement(2, 101, 100, may_sublicense=True)
-    assert codes(chain(there, back, agreement(3, 101, VENDOR))) == ["NO_AGREEMENT"]
-
-
-def test_of_two_chains_the_one_that_lasts_longest_is_the_evidence():
-    short, long = agreement(1, valid_until=T0 + DAY), agreement(2)
-    finding = decide(chain(short, long))
-    assert "AG-2" in [item.code for item in finding.evidence]
-    assert finding.expires_at == END
-
-
-def test_the_nearest_miss_is_the_chain_with_the_fewest_failures():
-    far = agreement(1, is_verified=False, valid_until=T0)
-    near = agreement(2, valid_until=T0)
-    finding = decide(chain(far, near))
-    assert [(reason.code, reason.document) for reason in finding.reasons] == [("AGREEMENT_EXPIRED", "AG-2")]
-    assert finding.reasons[0].message == "Agreement AG-2 ended on 2016-02-01."
-
-
-def test_after_a_revocation_the_reason_is_the_revocation():
-    """Another agreement, which never covered the model, misses by as many grounds."""
-    revoked = agreement(1, revoked_at=T0)
-    elsewhere = agreement(2, scope={**EVERYTHING, "model": frozenset({"11"})})
-    assert codes(chain(revoked, elsewhere)) == ["AGREEMENT_REVOKED"]
-
-
-def test_a_vendor_is_not_told_the_names_of_agreements_between_others():
-    first = agreement(1, MAKER, DISTRIBUTOR, may_sublicense=True, is_verified=False)
-    finding = decide(chain(first, agreement(2, DISTRIBUTOR, VENDOR)))
-    assert "AG-1" not in finding.reasons[0].message
-    narrow = replace(first, is_verified=True, scope={**EVERYTHING, "territory": frozenset({"CA"})})
-    finding = decide(chain(narrow, agreement(2, DISTRIBUTOR, VENDOR)))
-    assert "CA" not in finding.reasons[0].message, "nor what they cover"
-
-
-def test_a_manufacturer_may_sell_its_own():
-    own = replace(QUESTION, vendor_id=MAKER)
-    assert codes(replace(GOOD, agreements=()), own) == []
-
-
-def test_the_policy_of_2016_asks_for_less():
-    lax = replace(POLICY, demands_verified=False, enforces_approval=False)
-    world = World(policies=(lax,), agreements=(agreement(is_verified=False),), hostings=(HOSTING,))
-    assert codes(world) == []
-    assert codes(replace(world, policies=(POLICY,))) == ["AGREEMENT_NOT_VERIFIED", "CARRIER_NOT_APPROVED"]
-
-
-def test_without_a_policy_nothing_can_be_decided():
-    finding = decide(replace(GOOD, policies=()))
-    assert finding.outcome == "undetermined"
-    assert [reason.code for reason in finding.reasons] == ["POLICY_MISSING"]
-
-
-def test_an_allow_ends_with_the_first_thing_that_it_rests_on_or_that_will_stop_it():
-    assert decide(with_agreement(valid_until=T0 + DAY)).expires_at == T0 + DAY
-    assert decide(with_agreement(revoked_at=T0 + DAY)).expires_at == T0 + DAY
-    assert decide(replace(GOOD, hostings=(replace(HOSTING, valid_until=T0 + DAY),))).expires_at == T0 + DAY
-    assert decide(replace(GOOD, holds=(hold(valid_from=T0 + DAY),))).expires_at == T0 + DAY
-    unrelated = hold(valid_from=T0 + DAY, targets={"variant": frozenset({"11"})})
-    assert decide(replace(GOOD, holds=(unrelated,))).expires_at == END
-    coming = hold(valid_from=T0 + DAY, targets={"fact": frozenset({"1"})})
-    assert decide(replace(GOOD, holds=(coming,))).expires_at == T0 + DAY
-
-
-def test_every_reason_code_can_be_given():
-    """A code that no rule gives would be a promise in the docs that nothing keeps."""
-    seen = {reason.code for _, world, _ in TABLE for reason in decide(world).reasons}
-    seen |= {"SUBLICENSE_MISSING", "POLICY_MISSING"}
-    assert seen == set(REASON_CODES)
-
-
-# --- properties over small worlds -------------------------------------------------------------------------------
-
-instants = st.integers(0, 4).map(lambda day: T0 + (day - 2) * DAY)
-intervals = st.tuples(instants, instants).filter(lambda pair: pair[0] < pair[1])
-organizations = st.sampled_from([MAKER, DISTRIBUTOR, 4, VENDOR])
-covers = st.sampled_from([frozenset(), frozenset({ALL}), frozenset({"US"}), frozenset({"CA"})])
-
-
-@st.composite
-def agreements(draw, fact_id):
-    grantor, grantee = draw(st.tuples(organizations, organizations).filter(lambda pair: pair[0] != pair[1]))
-    valid_from, valid_until = draw(intervals)
-    return agreement(
-        fact_id, grantor, grantee, may_sublicense=draw(st.booleans()), is_verified=draw(st.booleans()),
-        valid_from=valid_from, valid_until=valid_until, revoked_at=draw(st.none() | instants),
-        scope={**EVERYTHING, "territory": draw(covers)},
-    )  # fmt: skip
-
-
-@st.composite
-def worlds(draw):
-    links = [draw(agreements(number)) for number in range(draw(st.integers(0, 5)))]
-    holds = [
-        hold(90 + number, valid_from=span[0], valid_until=span[1], targets=draw(st.sampled_from([
-            {}, {"vendor": frozenset({str(VENDOR)})}, {"fact": frozenset({"0"})}, {"host": frozenset({"31"})},
-        ])))
-        for number, span in enumerate(draw(st.lists(intervals, max_size=2)))
+    assert [(reason.code, reason.document, reason.message) for reason in rules.in_order(reasons)][1:] == [
+        ("ON_HOLD", "H-1", "a"), ("ON_HOLD", "H-1", "b"), ("ON_HOLD", "H-2", "b"),
     ]  # fmt: skip
-    return replace(GOOD, agreements=tuple(links), holds=tuple(holds))
+    assert len(rules.in_order(reasons)) == 4
 
 
-@given(worlds(), instants, st.randoms(use_true_random=False))
-def test_order_and_duplicates_change_nothing(world, at, random):
-    shuffled = list(world.agreements) + list(world.agreements[:1])
-    random.shuffle(shuffled)
-    assert decide(replace(world, agreements=tuple(shuffled)), at=at) == decide(world, at=at)
+def test_levels_of_radio_are_in_order():
+    for place, level in enumerate(rules.RADIO_LEVELS):
+        for other, minimum in enumerate(rules.RADIO_LEVELS):
+            assert rules.radio_suffices(level, minimum) is (place >= other)
 
 
-@given(worlds(), instants, st.integers(0, 5))
-def test_taking_an_agreement_away_never_allows_more(world, at, fact_id):
-    less = replace(world, agreements=tuple(link for link in world.agreements if link.fact_id != fact_id))
-    if decide(less, at=at).outcome == "allow":
-        assert decide(world, at=at).outcome == "allow"
+# --- software ---------------------------------------------------------------------------------------------------
+
+versions = st.text(alphabet="0179aBéß.-_ ", min_size=1, max_size=12).filter(
+    lambda text: any(c.isalnum() for c in text)
+)
 
 
-@given(worlds(), instants)
-def test_adding_a_hold_never_allows_more(world, at):
-    more = replace(world, holds=(*world.holds, hold(99)))
-    assert decide(more, at=at).outcome == "deny"
+@given(
+    st.lists(st.integers(0, 10**15 - 1), min_size=1, max_size=6),
+    st.lists(st.integers(0, 10**15 - 1), max_size=6),
+)
+def test_numbers_sort_by_value_part_by_part(one, other):
+    keys = [sort_key(".".join(map(str, numbers))) for numbers in (one, other)]
+    assert (keys[0] < keys[1]) is (one < other)
+    assert (keys[0] == keys[1]) is (one == other)
 
 
-@given(worlds(), instants)
-def test_an_allow_replays_from_the_records_it_cites_and_from_no_fewer(world, at):
-    finding = decide(world, at=at)
-    if finding.outcome != "allow":
-        return
-    cited = {item.fact_id for item in finding.evidence}
-    only = replace(world, agreements=tuple(link for link in world.agreements if link.fact_id in cited))
-    assert decide(only, at=at).outcome == "allow"
-    for fact_id in cited - {POLICY.fact_id, APPROVAL.fact_id}:
-        fewer = replace(only, agreements=tuple(link for link in only.agreements if link.fact_id != fact_id))
-        assert decide(fewer, at=at).outcome == "deny"
+@given(versions, st.sampled_from(" .-_"))
+def test_case_and_punctuation_do_not_count(version, mark):
+    key = sort_key(version)
+    assert sort_key(mark + version.upper().lower().replace(".", mark).replace("-", mark) + mark) == sort_key(
+        version.upper().lower()
+    )
+    assert sort_key(f"{version}{mark}0") > key
+    assert sort_key(f"{version}{mark}a") > key
 
 
-@given(worlds(), instants)
-def test_an_allow_holds_until_it_expires(world, at):
-    """No instant before `expires_at` denies, and `expires_at` is after the check."""
-    finding = decide(world, at=at)
-    assert finding.expires_at > at
-    if finding.outcome == "allow":
-        middle = at + (finding.expires_at - at) / 2
-        assert decide(world, at=middle).outcome == "allow"
-        assert decide(world, at=finding.expires_at - timedelta(microseconds=1)).outcome == "allow"
+@given(st.integers(0, 10**15 - 1), st.text(alphabet="abcxyz", min_size=1, max_size=5))
+def test_numbers_sort_before_words(number, word):
+    assert sort_key(f"7.{number}") < sort_key(f"7.{word}")
 
 
-def reachable(world, at, node=MAKER, seen=frozenset()):
-    """The specification of a chain, by walking every path; shares nothing with the evaluator."""
-    for link in world.agreements:
-        suspended = any(
-            "fact" in h.targets
-            and str(link.fact_id) in h.targets["fact"]
-            and h.valid_from <= at < h.valid_until
-            for h in world.holds
-        )
-        covered = link.scope["territory"] & {ALL, "US"}
-        in_force = link.valid_from <= at < link.valid_until and not (
-            link.revoked_at and link.revoked_at <= at
-        )
-        if link.grantor_id != node or not covered or not in_force or suspended or not link.is_verified:
-            continue
-        if link.grantee_id == VENDOR:
-            return True
-        fresh = link.grantee_id not in seen
-        if link.may_sublicense and fresh and reachable(world, at, link.grantee_id, seen | {node}):
-            return True
-    return False
+@pytest.mark.parametrize(
+    ("lower", "higher"),
+    [("7.0.5", "7.0.10"), ("7.0.10", "7.1"), ("MIUI 7", "MIUI 8"), ("9", "10"), ("7", "7.0"), ("a", "aa")],
+)
+def test_versions_in_order(lower, higher):
+    assert sort_key(lower) < sort_key(higher)
 
 
-@given(worlds(), instants)
-def test_the_chain_agrees_with_a_walk_over_all_paths(world, at):
-    agreement_fails = any(reason.check == "agreement" for reason in decide(world, at=at).reasons)
-    assert agreement_fails is not reachable(world, at)
+def test_the_same_version_written_otherwise():
+    assert sort_key("MIUI 7") == sort_key("miui-7")
+    assert sort_key("007") == sort_key("7")
+    assert sort_key("") == sort_key("  ") == ""
+
+
+@pytest.mark.parametrize("version", ["...", "1" * 16, "a." * 101])
+def test_what_is_no_version_is_refused_with_its_field(version):
+    with pytest.raises(InvalidFact) as refusal:
+        sort_key(version, field="software_from")
+    assert refusal.value.field == "software_from"

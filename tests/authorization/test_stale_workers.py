@@ -118,6 +118,7 @@ def test_a_change_that_slips_in_between_preview_and_fence_is_noticed(monkeypatch
             models=[world.variant],
             at=clock.now(),
             code="AG-LATE",
+            channels=["web"],
         ),
     )
     with pytest.raises(revocations.WorldMoved) as moved:

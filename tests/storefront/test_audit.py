@@ -7,18 +7,42 @@ are what the proof is about.
 import json
 import threading
 from datetime import timedelta
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from authorization import agreements, clock, decisions, fence, policies, revocations
-from authorization.models import Decision, DecisionEvidence, Fact, Revision
-from seeds.factories import make_agreement, make_sellable
+from authorization import (
+    affiliations,
+    agreements,
+    clock,
+    decisions,
+    fence,
+    groundwork,
+    holds,
+    policies,
+    revocations,
+)
+from authorization.models import Decision, DecisionEvidence, Fact, HoldTarget, HoldVersion, Revision
+from carriers.versions import FOREVER
+from catalog.models import Organization, Variant
+from seeds.factories import (
+    BUILDER,
+    LONG_AGO,
+    OrganizationFactory,
+    make_affiliation,
+    make_agreement,
+    make_equipment,
+    make_hold,
+    make_policy,
+    make_sellable,
+)
 from storefront import audit, carts
 from storefront.models import Cart, Order, OrderLine, PaymentIntent
-from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement, revoke_approval
+from tests.authorization.tampering import tampering
+from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement, revoke_approval, withdraw
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -192,6 +216,128 @@ def test_an_order_that_commits_after_the_revocation_though_it_began_before_is_la
     assert [why for _, why, _ in found()] == ["evidence_closed"]
 
 
+# --- evidence of every kind ---------------------------------------------------------------------------------
+
+
+def recording():
+    return groundwork.recording(by=BUILDER, at=clock.now(), reason="test")
+
+
+def record_radio(variant, *bands, host=None, attributes=None, valid_from=LONG_AGO):
+    with recording() as recorder:
+        recorder.variant_radio(
+            variant=variant,
+            fields={"gsm_confidence": "H", "umts_confidence": "H", "lte_confidence": "H"},
+            bands=[{"rat": "LTE", "band": band} for band in bands],
+            ims={host.code: "yes"} if host else {},
+            attributes=attributes,
+            valid_from=valid_from,
+        )
+
+
+def record_network(host, *bands):
+    rows = [{"rat": "LTE", "band": band, "role": "", "group": "lte_core", "voice": "VoLTE"} for band in bands]
+    with recording() as recorder:
+        recorder.network(host=host, era="2026", fields={"admission": "open"}, bands=rows, valid_from=LONG_AGO)
+
+
+def make_regulated():
+    """An offer whose sale rests on a record of every kind."""
+    world = make_sellable()
+    maker = world.variant.device.manufacturer
+    parent = OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER)
+    make_affiliation(parent=parent, child=maker, at=clock.now())
+    make_agreement(grantor=parent, grantee=world.vendor, at=clock.now())
+    revoke_agreement(world)
+    make_equipment(variant=world.variant, at=clock.now())
+    record_radio(world.variant, "B2", "B4", host=world.host)
+    record_network(world.host, "B2", "B4")
+    make_policy(is_equipment_authorization_enforced=True, minimum_radio="DATA_ONLY", at=clock.now())
+    return world, parent
+
+
+def head_of(answer, kind):
+    return Fact.objects.get(pk=next(item.fact_id for item in answer.evidence if item.kind == kind))
+
+
+def change_hosting(world, answer):
+    with recording() as recorder:
+        recorder.hosting(
+            mvno=world.hosting.mvno,
+            host=world.host,
+            product_name=world.hosting.product_name,
+            fields={"note": "it ends"},
+            valid_from=LONG_AGO,
+            valid_until=clock.now(),
+        )
+
+
+def end_now(affiliation):
+    now = clock.now()
+    affiliations.end_affiliation(fact=affiliation, valid_until=now, by=DESK, at=now, reason="test")
+
+
+CHANGES = {
+    "hosting": change_hosting,
+    "network": lambda world, answer: record_network(world.host, "B66"),
+    "variant": lambda world, answer: record_radio(world.variant, "B66"),
+    "equipment": lambda world, answer: withdraw(
+        revocations.RevokeEquipment(head_of(answer, "equipment").pk, "REGULATOR_ORDER")
+    ),
+    "affiliation": lambda world, answer: end_now(head_of(answer, "affiliation")),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_an_order_after_a_change_of_any_record_that_it_cites_is_late(kind):
+    world, _ = make_regulated()
+    answer = old_answer(world)
+    forge(world, answer)
+    CHANGES[kind](world, answer)
+    late = forge(world, answer)
+    cited = next(item.code for item in answer.evidence if item.kind == kind)
+    assert found() == [(late.pk, "evidence_closed", cited)]
+
+
+def test_a_change_of_another_record_with_the_same_id_makes_nothing_late():
+    """Ids are of a kind: hosting 1 is not variant 1."""
+    world = make_sellable()
+    answer = old_answer(world)
+    [hosting_id] = [item.fact_id for item in answer.evidence if item.kind == "hosting"]
+    namesake = world.variant
+    while namesake.pk < hosting_id:
+        namesake = make_sellable().variant
+    for bands in (["B2"], ["B4"]):
+        for variant in Variant.objects.all():
+            record_radio(variant, *bands)
+    assert Variant.objects.filter(pk=hosting_id).exists()
+    forge(world, answer)
+    assert found() == []
+
+
+def test_an_id_counts_within_its_kind_only():
+    world = make_sellable()
+    equipment = make_equipment(variant=world.variant, at=clock.now())
+    answer = old_answer(world)
+    place_hold(("fact", equipment.pk))
+    make_list(world, "all_grants")
+    order = forge(world, answer)
+    assert found() == []
+    # A network of that id there is none: no proof, and no suspended authorization either.
+    cited = {"kind": "network", "fact_id": equipment.pk, "version_no": 1}
+    DecisionEvidence.objects.create(decision=order.lines.get().decision, **cited)
+    assert found() == [(order.pk, "unproven", "")]
+
+
+def test_a_sale_that_rests_on_everything_is_good_while_nothing_changes(provider):
+    world, _ = make_regulated()
+    buy(world)
+    assert {item.kind for item in old_answer(world).evidence} == {
+        "policy", "hosting", "affiliation", "agreement", "approval", "equipment", "variant", "network"
+    }  # fmt: skip
+    assert found() == []
+
+
 # --- holds --------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +349,8 @@ TARGETS = {
     "device": lambda world: world.variant.device_id,
     "manufacturer": lambda world: world.variant.device.manufacturer_id,
     "territory": lambda world: "US",
+    "channel": lambda world: "web",
+    "condition": lambda world: "new",
     "fact": lambda world: world.approval.pk,
 }
 
@@ -217,12 +365,223 @@ def test_an_order_under_a_hold_is_late_and_one_before_it_is_not(dimension):
     assert found() == [(late.pk, "on_hold", "HOLD-1")]
 
 
-@pytest.mark.parametrize("dimension", [dimension for dimension in TARGETS if dimension != "territory"])
+@pytest.mark.parametrize(
+    "dimension",
+    [dimension for dimension in TARGETS if dimension not in ("territory", "channel", "condition")],
+)
 def test_a_hold_on_something_else_makes_nothing_late(dimension):
     world, other = make_sellable(), make_sellable()
     answer = old_answer(world)
     place_hold((dimension, TARGETS[dimension](other)))
     forge(world, answer)
+    assert found() == []
+
+
+@pytest.mark.parametrize(("dimension", "value"), [("channel", "retail"), ("condition", "used")])
+def test_a_hold_on_other_terms_makes_nothing_late(dimension, value):
+    world = make_sellable()
+    place_hold((dimension, value))
+    forge(world, old_answer(world))
+    assert found() == []
+
+
+@pytest.mark.parametrize(("value", "is_late"), [("A", True), ("B", True), ("C", False)])
+def test_a_hold_on_an_attribute_stops_the_phones_that_have_it(value, is_late):
+    world = make_sellable()
+    record_radio(world.variant, attributes=[("chipset", "A"), ("chipset", "B"), ("module", "C")])
+    answer = old_answer(world)
+    place_hold(("attribute:chipset", value))
+    forge(world, answer)
+    assert bool(found()) is is_late
+
+
+def test_an_attribute_counts_as_it_was_known_at_the_sale():
+    world = make_sellable()
+    answer = old_answer(world)
+    place_hold(("attribute:chipset", "A"))
+    forge(world, answer)
+    record_radio(world.variant, attributes=[("chipset", "A")])
+    late = forge(world, answer)
+    record_radio(world.variant, attributes=[("chipset", "B")])
+    forge(world, answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+def test_an_attribute_of_a_version_that_is_not_in_force_stops_nothing():
+    world = make_sellable()
+    record_radio(world.variant, attributes=[("chipset", "A")], valid_from=clock.now() + timedelta(days=30))
+    place_hold(("attribute:chipset", "A"))
+    answer = old_answer(world)
+    forge(world, answer)
+    assert found() == []
+    late = forge(world, answer, sold_at=clock.now() + timedelta(days=31))
+    assert (late.pk, "on_hold", "HOLD-1") in found()
+
+
+def belong(*companies):
+    """Each to the next."""
+    return [
+        make_affiliation(child=child, parent=parent, at=clock.now()) for child, parent in pairwise(companies)
+    ]
+
+
+def test_a_hold_on_a_company_stops_what_belongs_to_it_at_any_depth():
+    world, other = make_sellable(), make_sellable()
+    between, top = (OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER) for _ in range(2))
+    belong(world.variant.device.manufacturer, between, top)
+    answer, other_answer = old_answer(world), old_answer(other)
+    place_hold(("manufacturer", top.pk))
+    late = forge(world, answer)
+    forge(other, other_answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+def test_whom_a_maker_belonged_to_counts_as_it_was_known_at_the_sale():
+    world = make_sellable()
+    parent = OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER)
+    answer = old_answer(world)
+    place_hold(("manufacturer", parent.pk))
+    forge(world, answer)
+    [affiliation] = belong(world.variant.device.manufacturer, parent)
+    late = forge(world, answer)
+    end_now(affiliation)
+    forge(world, answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+def test_a_hold_on_a_company_does_not_stop_its_parent():
+    world = make_sellable()
+    child = OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER)
+    belong(child, world.variant.device.manufacturer)
+    place_hold(("manufacturer", child.pk))
+    forge(world, old_answer(world))
+    assert found() == []
+
+
+def exemption(*targets, start=timedelta(), end=timedelta(days=30)):
+    now = clock.now()
+    named = tuple((dimension, str(value)) for dimension, value in targets)
+    return holds.Exemption(targets=named, valid_from=now + start, valid_until=now + end)
+
+
+def hold_host(world, *exemptions):
+    return make_hold(
+        targets=[("host", str(world.host.pk))], exemptions=exemptions, at=clock.now(), code="HOLD-1"
+    )
+
+
+def test_an_exemption_that_matches_excuses_while_it_lasts():
+    world = make_sellable()
+    hold_host(world, exemption(("variant", world.variant.pk), ("vendor", world.vendor.pk)))
+    answer = old_answer(world)
+    forge(world, answer)
+    assert found() == []
+    late = forge(world, answer, sold_at=clock.now() + timedelta(days=30))
+    early = forge(world, answer, sold_at=clock.now() - timedelta(days=1))
+    on_hold = [row for row in found() if row[1] == "on_hold"]
+    assert on_hold == [(late.pk, "on_hold", "HOLD-1"), (early.pk, "on_hold", "HOLD-1")]
+
+
+def test_an_exemption_of_something_else_excuses_nothing():
+    world, other = make_sellable(), make_sellable()
+    answer = old_answer(world)
+    hold_host(world, exemption(("variant", world.variant.pk), ("vendor", other.vendor.pk)))
+    late = forge(world, answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+def test_an_exemption_names_nothing_that_is_stopped():
+    """Its targets are rows of the same hold, and of the same dimensions."""
+    world, other = make_sellable(), make_sellable()
+    hold_host(world, exemption(("host", other.host.pk), ("variant", world.variant.pk)))
+    forge(other, old_answer(other))
+    assert found() == []
+
+
+def test_an_exemption_without_targets_excuses_nothing():
+    world = make_sellable()
+    answer = old_answer(world)
+    hold_host(world, exemption(("vendor", world.vendor.pk)))
+    with tampering():
+        HoldTarget.objects.filter(part=1).delete()
+    late = forge(world, answer)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+def test_an_exemption_excuses_from_when_it_was_granted_until_it_is_taken_back():
+    world = make_sellable()
+    answer = old_answer(world)
+    hold = hold_host(world)
+    first = forge(world, answer)
+    now = clock.now()
+    holds.exempt(fact=hold, exemption=exemption(("vendor", world.vendor.pk)), by=DESK, at=now, reason="test")
+    forge(world, answer)
+    at = clock.now()
+    holds.end_exemption(fact=hold, part=1, by=DESK, at=at, reason="test")
+    # The clock of that host was behind.
+    last = forge(world, answer, sold_at=at - timedelta(microseconds=1))
+    assert found() == [(first.pk, "on_hold", "HOLD-1"), (last.pk, "on_hold", "HOLD-1")]
+
+
+def test_a_hold_that_begins_after_the_sale_stops_it_not():
+    world = make_sellable()
+    answer = old_answer(world)
+    starts = clock.now() + timedelta(days=2)
+    make_hold(targets=[("host", str(world.host.pk))], at=clock.now(), valid_from=starts, code="HOLD-1")
+    forge(world, answer)
+    forge(world, answer, sold_at=starts - timedelta(microseconds=1))
+    late = forge(world, answer, sold_at=starts)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+def test_a_clock_that_is_behind_does_not_put_a_sale_before_a_hold_that_began_at_once():
+    world = make_sellable()
+    answer = old_answer(world)
+    before = clock.now() - timedelta(days=1)
+    place_hold(("host", world.host.pk))
+    late = forge(world, answer, sold_at=before)
+    assert found() == [(late.pk, "on_hold", "HOLD-1")]
+
+
+def make_list(world, reach):
+    return make_hold(
+        targets=[("manufacturer", str(world.variant.device.manufacturer_id))],
+        reach=reach,
+        placed_by="FCC",
+        at=clock.now(),
+        code="LIST-1",
+    )
+
+
+@pytest.mark.parametrize(("reach", "is_late"), [("all_grants", True), ("new_grants", False)])
+def test_a_list_stops_what_rests_on_the_authorizations_that_it_bars(reach, is_late):
+    world, _ = make_regulated()
+    answer = old_answer(world)
+    make_list(world, reach)
+    forge(world, answer)
+    assert bool(found()) is is_late
+
+
+def test_a_prospective_list_stops_what_was_granted_after_it():
+    world = make_sellable()
+    make_list(world, "new_grants")
+    make_equipment(variant=world.variant, at=clock.now(), valid_from=clock.now())
+    # An exemption was in force when it was decided, and is none that the proof can see: forged.
+    make_policy(is_equipment_authorization_enforced=True, at=clock.now())
+    with tampering():
+        HoldVersion.objects.update(reach="all_grants", valid_until=clock.now())
+    answer = old_answer(world)
+    assert answer.is_allowed
+    with tampering():
+        HoldVersion.objects.update(reach="new_grants", valid_until=FOREVER)
+    late = forge(world, answer)
+    assert found() == [(late.pk, "on_hold", "LIST-1")]
+
+
+def test_a_list_stops_nothing_that_rests_on_no_equipment_authorization():
+    world = make_sellable()
+    make_list(world, "all_grants")
+    forge(world, old_answer(world))
     assert found() == []
 
 
@@ -277,11 +636,13 @@ def spoil_transaction_with_words(line):
 
 
 def spoil_outcome(line):
-    Decision.objects.filter(pk=line.decision_id).update(outcome="deny")
+    with tampering():
+        Decision.objects.filter(pk=line.decision_id).update(outcome="deny")
 
 
 def spoil_evidence(line):
-    DecisionEvidence.objects.filter(decision=line.decision_id).delete()
+    with tampering():
+        DecisionEvidence.objects.filter(decision=line.decision_id).delete()
 
 
 def spoil_line(line):
@@ -290,7 +651,8 @@ def spoil_line(line):
 
 def spoil_offer(line):
     other = make_sellable()
-    Decision.objects.filter(pk=line.decision_id).update(offer=other.offer)
+    with tampering():
+        Decision.objects.filter(pk=line.decision_id).update(offer=other.offer)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +670,8 @@ def test_what_cannot_be_proven_counts_as_late(spoil):
 def test_a_version_that_was_never_written_proves_nothing():
     world = make_sellable()
     order = forge(world, old_answer(world))
-    DecisionEvidence.objects.filter(fact=world.agreement).update(version_no=9)
+    with tampering():
+        DecisionEvidence.objects.filter(kind="agreement", fact_id=world.agreement.pk).update(version_no=9)
     assert found() == [(order.pk, "unproven", world.agreement.code)]
 
 

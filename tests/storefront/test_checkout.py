@@ -14,7 +14,7 @@ from django.db import OperationalError, connection, transaction
 
 from authorization import agreements, clock, fence, offers, outbox, policies, revocations
 from authorization.fence import FenceMisuse
-from authorization.models import DecisionEvidence, Fact, LedgerEntry, OutboxRow, Revision
+from authorization.models import DecisionEvidence, LedgerEntry, OutboxRow, Revision
 from carriers.versions import FOREVER
 from catalog.models import Listing, ListingHost, OfferState, Stock, Variant
 from seeds.factories import BUILDER, PlanFactory, VariantFactory, make_approval, make_sellable, make_terms
@@ -84,8 +84,8 @@ def test_a_sale_writes_down_all_that_it_rests_on(provider, cart, world, settings
     )
     assert line.decision.outcome == "allow"
     assert line.decision.expires_at > order.sold_at
-    cited = set(DecisionEvidence.objects.filter(decision=line.decision).values_list("fact__kind", flat=True))
-    assert cited == {Fact.Kind.POLICY, Fact.Kind.AGREEMENT, Fact.Kind.APPROVAL}
+    cited = set(DecisionEvidence.objects.filter(decision=line.decision).values_list("kind", flat=True))
+    assert cited == {"policy", "hosting", "agreement", "approval"}
 
     assert stock_of(world) == 18
     assert not cart.lines.exists()
@@ -378,8 +378,8 @@ def test_evidence_written_anew_while_the_shopper_paid_is_cited_in_its_new_versio
 
     provider.book.meanwhile = swap
     order = check_out(filled)
-    cited = DecisionEvidence.objects.get(decision=order.lines.get().decision, fact__kind="agreement")
-    assert (cited.fact, cited.version_no) == (claimed, 2)
+    cited = DecisionEvidence.objects.get(decision=order.lines.get().decision, kind="agreement")
+    assert (cited.fact_id, cited.version_no) == (claimed.pk, 2)
 
 
 @on_many_connections
@@ -389,8 +389,8 @@ def test_an_answer_that_runs_out_while_the_shopper_pays_is_not_sold_on(provider,
     clock.write_clock(tmp_path / "clock.json", virtual=opening, rate=1.0)
     world = make_sellable()
     ends_at = opening + timedelta(hours=1)
-    make_approval(host=world.host, variant=world.variant, at=opening, valid_until=ends_at)
     revoke_approval(world)
+    make_approval(host=world.host, variant=world.variant, at=opening, valid_until=ends_at)
     carts.add_to_cart(cart=cart, offer=world.offer, plan=None, quantity=1, at=clock.now())
     # No revision is written at the end: only the instant, read under the fence, tells.
     provider.book.meanwhile = lambda: clock.write_clock(tmp_path / "clock.json", virtual=ends_at, rate=0.0)

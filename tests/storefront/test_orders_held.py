@@ -10,6 +10,7 @@ from seeds.factories import make_agreement
 from storefront import carts, orders
 from storefront.models import Order
 from storefront.orders import InvalidOrderMove
+from tests.authorization.tampering import tampering
 from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement, revoke_approval
 
 pytestmark = pytest.mark.django_db
@@ -88,7 +89,8 @@ def test_an_order_is_released_when_its_goods_are_authorized_again(held, world):
 
 
 def test_paper_that_has_ended_since_a_lawful_sale_does_not_stop_its_release(held, world):
-    AgreementVersion.objects.update(valid_until=clock.now() + timedelta(days=400))
+    with tampering():
+        AgreementVersion.objects.update(valid_until=clock.now() + timedelta(days=400))
     at = clock.now() + timedelta(days=500)
     assert decisions.decide_offers([world.offer], at=at)[0].reason_codes == ["AGREEMENT_EXPIRED"]
     assert release(held, at=at).state == Order.State.PLACED

@@ -31,6 +31,7 @@ from seeds.factories import (
     World,
     make_agreement,
     make_approval,
+    make_policy,
     make_sellable,
     make_terms,
 )
@@ -362,7 +363,7 @@ def presenters_badge(variant: Variant, host: Any) -> presenters.Badge:
     at = clock.now()
     judgement = selectors.judge([], at=at, variants=[variant], hosts=[host])
     word = judgement.words[variant.pk, host.pk]
-    return presenters.badge(host, word, limits=selectors.limits_of([word]), at=at)
+    return presenters.badge(host, word, at=at)
 
 
 def test_limits_are_named(shopper, world):
@@ -373,6 +374,34 @@ def test_limits_are_named(shopper, world):
     shown = text_of(shopper.get(device_path(world)))
     assert f"Works with limits on {world.host.name}" in shown
     assert "Limits: no 5G on band n77." in shown
+
+
+def test_an_approval_for_some_software_says_which(world):
+    host = HostingFactory.create().host
+    fact = make_approval(
+        host=host, variant=world.variant, at=clock.now(), software_from="7.0", software_until="9"
+    )
+    badge = presenters_badge(world.variant, host)
+    assert badge.kind == "limits"
+    assert "with software from 7.0 on and before 9 only" in badge.detail
+    withdraw(revocations.RevokeApproval(fact.pk, "CARRIER_WITHDRAWS"))
+    assert presenters_badge(world.variant, host).kind == "refused"
+
+
+def test_a_hold_that_does_not_name_the_host_is_not_the_carriers_word(world):
+    place_hold(("territory", "US"))
+    assert presenters_badge(world.variant, world.host).kind == "approved"
+
+
+def test_the_words_of_carriers_are_looked_up_at_once(world, django_assert_num_queries):
+    other = make_sellable()
+    place_hold(("host", other.host.pk))
+    variants, hosts = [world.variant, other.variant], [world.host, other.host]
+    with CaptureQueriesContext(connection) as few:
+        selectors.judge([], at=clock.now(), variants=variants[1:], hosts=hosts[1:])
+    with django_assert_num_queries(len(few)):
+        selectors.judge([], at=clock.now(), variants=variants, hosts=hosts)
+    assert len(few) == 4
 
 
 def test_a_withdrawn_approval_is_said(shopper, world):
@@ -860,6 +889,20 @@ def test_how_we_decide_names_the_policy_in_force(shopper, world):
     assert policies.POLICY_GATE_SHUT["name"] in shown
     assert f"on record since {clock.now():%-d %B %Y}" in shown
     assert "The carrier whose network you will use has approved" in shown
+
+
+def test_how_we_decide_says_what_the_policy_of_the_territory_demands(shopper, world, settings):
+    shown = text_of(shopper.get("/how-we-decide/"))
+    assert "regulator" not in shown
+    assert "frequency bands of the model and of the network" not in shown
+    strict = {"is_equipment_authorization_enforced": True, "minimum_radio": "PARTIAL_3G"}
+    make_policy(name="The strict one", territory=settings.SHOP_TERRITORY, at=clock.now(), **strict)
+    make_policy(name="For elsewhere", territory="CA", at=clock.now())
+    make_policy(name="The lax one for all", at=clock.now())
+    shown = text_of(shopper.get("/how-we-decide/"))
+    assert "The strict one" in shown
+    assert "no list of the regulator bars it" in shown
+    assert "At least calls on 3G must." in shown
 
 
 def test_how_we_decide_without_a_policy_says_that_nothing_is_sold(shopper):

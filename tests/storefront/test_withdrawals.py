@@ -8,22 +8,36 @@ from django.core import mail
 from django.core.mail import send_mail
 from django.db import transaction
 
-from authorization import clock, decisions, fence, offers, outbox, policies, sweeps
+from authorization import clock, decisions, fence, groundwork, offers, outbox, policies, sweeps
 from authorization.fence import FenceMisuse
-from authorization.models import AgreementVersion, Revocation, Sweep
-from authorization.revocations import Change, PlaceHold, RevokeAgreement, RevokeApproval, WorldMoved
+from authorization.holds import Exemption
+from authorization.models import AgreementVersion, ApprovalVersion, Revocation, Sweep
+from authorization.revocations import (
+    Change,
+    NarrowAgreement,
+    PlaceHold,
+    RevokeAgreement,
+    RevokeApproval,
+    RevokeEquipment,
+    WorldMoved,
+)
 from catalog.models import Organization
 from seeds.factories import (
     BUILDER,
+    LONG_AGO,
     OrganizationFactory,
     VariantFactory,
+    make_affiliation,
     make_agreement,
     make_approval,
+    make_equipment,
+    make_policy,
     make_sellable,
     make_terms,
 )
 from storefront import carts, messages, orders, withdrawals
 from storefront.models import Cart, Order, SentMessage
+from tests.authorization.tampering import tampering
 from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement, withdraw
 
 pytestmark = pytest.mark.django_db
@@ -40,8 +54,8 @@ def hold(world, *targets):
 
 
 def react():
-    """What the workers do, until nothing is left to do."""
-    outbox.pump()
+    """What the workers do, until nothing is left to do, on the clock of the test."""
+    outbox.pump(at=lambda: clock.now())
 
 
 # --- the preview --------------------------------------------------------------------------------------------
@@ -89,6 +103,166 @@ def test_a_hold_counts_the_orders_that_its_targets_match(world, provider, dimens
     }[dimension]
 
     assert withdrawals.preview(hold(world, (dimension, str(value))), at=clock.now()).unshipped_orders == 1
+
+
+def hold_of_retail(world):
+    return [("channel", world.listing.channel)]
+
+
+def hold_of_condition(world):
+    return [("condition", world.listing.condition)]
+
+
+def hold_of_attribute(world):
+    record_attribute(world.variant, "chipset", "A")
+    return [("attribute:chipset", "A")]
+
+
+def hold_of_parent(world):
+    parent = OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER)
+    make_affiliation(parent=parent, child=world.variant.device.manufacturer, at=clock.now())
+    return [("manufacturer", str(parent.pk))]
+
+
+def record_attribute(variant, name, value):
+    with groundwork.recording(by=BUILDER, at=clock.now(), reason="test") as recorder:
+        recorder.variant_radio(
+            variant=variant, fields={}, bands=[], ims={}, attributes=[(name, value)], valid_from=LONG_AGO
+        )
+
+
+@pytest.mark.parametrize("targets_of", [hold_of_retail, hold_of_condition, hold_of_attribute, hold_of_parent])
+def test_a_hold_by_other_terms_counts_and_holds_orders_too(world, provider, targets_of):
+    order = buy(world)
+    targets = targets_of(world)
+
+    revoke(hold(world, *targets))
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.HELD
+
+
+def test_what_an_exemption_lets_through_is_neither_counted_nor_held(world, provider):
+    order, others = buy(world), make_sellable(host=world.host)
+    other_order = buy(others)
+    now = clock.now()
+    exemption = Exemption((("vendor", str(world.vendor.pk)),), now, now + timedelta(days=9))
+    change = PlaceHold(
+        "HOLD-1",
+        "the shop",
+        "SHOP_REVIEW",
+        "test",
+        (("host", str(world.host.pk)),),
+        exemptions=(exemption,),
+    )
+
+    revoke(change)
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.PLACED
+    assert Order.objects.get(pk=other_order.pk).state == Order.State.HELD
+
+
+def demand_equipment(world):
+    fact = make_equipment(variant=world.variant, at=clock.now())
+    make_policy(is_equipment_authorization_enforced=True, at=clock.now())
+    # Every offer is decided again, and rests on the authorization from then on.
+    react()
+    return fact
+
+
+@pytest.mark.parametrize("kind", ["revoked", "listed", "suspended"])
+def test_an_order_whose_equipment_authorization_is_withdrawn_is_held_and_not_released(world, provider, kind):
+    equipment = demand_equipment(world)
+    order = buy(world)
+    change: Change = {
+        "revoked": RevokeEquipment(equipment.pk, "REGULATOR_ORDER"),
+        "suspended": hold(world, ("fact", str(equipment.pk))),
+        "listed": PlaceHold(
+            "LIST-1",
+            "FCC",
+            "REGULATOR_ORDER",
+            "test",
+            (("variant", str(world.variant.pk)),),
+            reach="all_grants",
+        ),
+    }[kind]
+
+    revoke(change)
+
+    order.refresh_from_db()
+    assert order.state == Order.State.HELD
+    assert len(withdrawals.offers_taken_down(Revocation.objects.get(), at=clock.now())) == 1
+    with pytest.raises(orders.InvalidOrderMove, match="EQUIPMENT_"):
+        orders.release_order(order=order, by=DESK, at=clock.now())
+
+
+def test_a_prospective_list_does_not_reach_what_was_granted_before(world, provider):
+    demand_equipment(world)
+    order = buy(world)
+    targets = (("variant", str(world.variant.pk)),)
+
+    revoke(PlaceHold("LIST-1", "FCC", "REGULATOR_ORDER", "test", targets, reach="new_grants"))
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.PLACED
+
+
+def test_a_narrower_agreement_holds_what_it_no_longer_covers_and_nothing_else(world, provider):
+    order = buy(world)
+    second = VariantFactory.create(device=world.variant.device)
+    wide = second_agreement(world)
+    withdraw(RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"))
+    make_approval(host=world.host, variant=second, at=clock.now(), code="CA-2nd")
+    kept = make_sellable(vendor=world.vendor, variant=second, host=world.host, sku="SKU-2nd")
+    kept_order = buy(kept)
+    react()
+
+    revoke(NarrowAgreement(wide.pk, "MANUFACTURER_DISCLAIMS", models=(second.pk,)))
+
+    order.refresh_from_db()
+    assert order.state == Order.State.HELD
+    assert "narrowed" in order.held_reason
+    assert Order.objects.get(pk=kept_order.pk).state == Order.State.PLACED
+
+
+def test_an_order_held_for_a_narrower_agreement_is_not_released(world, provider):
+    order = buy(world)
+
+    revoke(NarrowAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS", conditions=("used",)))
+
+    order.refresh_from_db()
+    assert order.state == Order.State.HELD
+    with pytest.raises(orders.InvalidOrderMove, match="AGREEMENT_SCOPE_CONDITION"):
+        orders.release_order(order=order, by=DESK, at=clock.now())
+
+
+def test_a_narrowing_does_not_hold_what_it_still_covers_though_another_paper_ended(
+    world, provider, monkeypatch
+):
+    with tampering():
+        ApprovalVersion.objects.update(valid_until=clock.now() + timedelta(days=10))
+    order = buy(world)
+    now = clock.now() + timedelta(days=20)
+    monkeypatch.setattr(clock, "now", lambda: now)
+
+    revoke(NarrowAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS", conditions=("new",)))
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.PLACED
+
+
+def test_a_ground_that_still_held_counts_though_another_had_failed(world, provider, monkeypatch):
+    """The order was sold on another agreement; the one that came after it falls, when an approval is over too."""
+    with tampering():
+        ApprovalVersion.objects.update(valid_until=clock.now() + timedelta(days=10))
+    order = buy(world)
+    second = second_agreement(world)
+    withdraw(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
+    react()
+    assert Order.objects.get(pk=order.pk).state == Order.State.PLACED
+    now = clock.now() + timedelta(days=20)
+    monkeypatch.setattr(clock, "now", lambda: now)
+
+    revoke(RevokeAgreement(second.pk, "MANUFACTURER_DISCLAIMS"))
+
+    assert Order.objects.get(pk=order.pk).state == Order.State.HELD
 
 
 def test_a_hold_on_another_vendor_counts_no_orders(world, provider):
@@ -145,15 +319,30 @@ def second_agreement(world, **changes):
     return make_agreement(
         grantor=world.variant.device.manufacturer,
         grantee=world.vendor,
-        models=[world.variant],
         at=clock.now(),
         code="AG-2nd",
         **changes,
     )
 
 
+def state_software(world):
+    """Two approvals of one variant on one host differ by their software."""
+    offers.save_listing(
+        vendor=world.vendor,
+        sku=world.listing.sku,
+        terms=make_terms(variant=world.variant, hosts=[world.host], software="7.0"),
+        by=BUILDER,
+        at=clock.now(),
+    )
+    world.listing.refresh_from_db()
+    offers.publish_listing(listing=world.listing, by=BUILDER, at=clock.now())
+    world.offer.refresh_from_db()
+
+
 def second_approval(world):
-    return make_approval(host=world.host, variant=world.variant, at=clock.now(), code="CA-2nd")
+    return make_approval(
+        host=world.host, variant=world.variant, software_from="6.0", at=clock.now(), code="CA-2nd"
+    )
 
 
 def revoke(change):
@@ -167,6 +356,8 @@ def revoke(change):
 
 @pytest.mark.parametrize("kind", ["agreement", "approval", "fact on hold"])
 def test_an_order_whose_second_ground_falls_is_held_too(world, provider, kind):
+    if kind == "approval":
+        state_software(world)
     order = buy(world)
     steps: list[Change]
     if kind == "approval":
@@ -200,7 +391,8 @@ def test_an_order_of_a_vendor_further_down_is_held_when_its_second_chain_falls(w
 
 
 def test_a_lawful_sale_whose_paper_has_ended_since_is_not_held_for_another_one(world, provider, monkeypatch):
-    AgreementVersion.objects.update(valid_until=clock.now() + timedelta(days=400))
+    with tampering():
+        AgreementVersion.objects.update(valid_until=clock.now() + timedelta(days=400))
     other = second_agreement(world, valid_until=clock.now() + timedelta(days=300))
     order = buy(world)
     assert other.pk not in cited_by(order)

@@ -1,0 +1,129 @@
+"""Equipment authorizations: a regulator lets this exact variant be marketed in this territory."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from authorization import doors, facts, fence
+from authorization.actors import Actor
+from authorization.facts import InvalidFact
+from authorization.models import EquipmentVersion, Fact, Revision
+from carriers.versions import FOREVER
+from catalog.models import Variant
+
+
+def record_authorization(
+    *,
+    code: str,
+    variant: Variant,
+    territory: str,
+    regulator: str,
+    identifier: str = "",
+    granted_at: datetime,
+    valid_from: datetime,
+    valid_until: datetime = FOREVER,
+    document: str = "",
+    by: Actor,
+    at: datetime,
+) -> Fact:
+    """Record what a regulator granted. `granted_at` is what prospective lists go by. Raises InvalidFact."""
+    doors.check_instant("at", at)
+    doors.check_instant("granted_at", granted_at)
+    facts.check_interval(valid_from=valid_from, valid_until=valid_until)
+    if granted_at > valid_from:
+        raise InvalidFact(
+            "granted_at",
+            f"It cannot be in force ({valid_from:%Y-%m-%d}) before it was granted; correct one of the two.",
+        )
+    doors.check_territory("territory", territory)
+    fields = {
+        "variant": variant,
+        "territory": territory,
+        "regulator": doors.clean_text(
+            "regulator", regulator, at_most=64, cure="Say which regulator granted it, e.g. FCC."
+        ),
+        "identifier": doors.clean_text("identifier", identifier, at_most=64),
+        "granted_at": granted_at,
+        "valid_from": valid_from,
+        "valid_until": valid_until,
+        "document": document,
+    }
+    with transaction.atomic():
+        revision = fence.exclusive(by=by, reason=f"equipment authorization {code} recorded", at=at)
+        head = facts.open_head(kind=Fact.Kind.EQUIPMENT, code=code)
+        facts.write_version(EquipmentVersion, head=head, revision=revision, fields=fields)
+        _publish("equipment.recorded", head, revision, by, at, document, fields, (valid_from, valid_until))
+    return head
+
+
+def revoke_under_fence(
+    *, fact: Fact, revision: Revision, reason_code: str, by: Actor, at: datetime, reason: str
+) -> None:
+    """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.EQUIPMENT)
+    version = current(fact)
+    check_revocable(version)
+    fields = record_of(version) | {
+        "state": EquipmentVersion.State.REVOKED,
+        "revoked_at": at,
+        "reason_code": reason_code,
+    }
+    facts.write_version(EquipmentVersion, head=fact, revision=revision, fields=fields)
+    _publish("equipment.revoked", fact, revision, by, at, reason, fields)
+
+
+def check_revocable(version: EquipmentVersion) -> None:
+    if version.revoked_at is not None:
+        raise InvalidFact(
+            "fact",
+            f"{version.head.code} was revoked on {version.revoked_at:%Y-%m-%d}; nothing is left to revoke.",
+        )
+
+
+def current(fact: Fact) -> EquipmentVersion:
+    return EquipmentVersion.objects.select_related("head", "variant").get(head=fact, rev_to__isnull=True)
+
+
+def record_of(version: EquipmentVersion) -> dict[str, Any]:
+    """The whole record of a version: what the next version starts from."""
+    names = (
+        "variant", "territory", "regulator", "identifier", "granted_at", "state", "revoked_at", "reason_code",
+        "document", "valid_from", "valid_until",
+    )  # fmt: skip
+    return {name: getattr(version, name) for name in names}
+
+
+def _publish(
+    act: str,
+    head: Fact,
+    revision: Revision,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    fields: Mapping[str, Any],
+    boundaries: tuple[datetime, ...] = (),
+) -> None:
+    evidence = {
+        "code": head.code,
+        "variant": fields["variant"].slug,
+        "territory": fields["territory"],
+        "regulator": fields["regulator"],
+        "identifier": fields["identifier"],
+        "granted_at": fields["granted_at"].isoformat(),
+        "valid_from": fields["valid_from"].isoformat(),
+        "valid_until": fields["valid_until"].isoformat(),
+    }
+    facts.publish_change(
+        act=act,
+        subject_kind="fact",
+        subject_id=head.pk,
+        revision=revision,
+        by=by,
+        at=at,
+        reason=reason,
+        evidence=evidence,
+        boundaries=boundaries,
+    )

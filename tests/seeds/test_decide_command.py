@@ -1,0 +1,128 @@
+"""`manage.py decide`: the exit code is the answer, and bad input is never one."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError
+
+from authorization import clock, decisions
+from authorization.models import Revision
+from catalog.models import Organization
+from seeds.factories import HostCarrierFactory, OrganizationFactory, make_sellable
+from tests.storefront.conftest import revoke_agreement
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def world():
+    return make_sellable()
+
+
+def decide(world, *more, **changes):
+    named = {"vendor": world.vendor.slug, "variant": world.variant.slug, "host": world.host.code} | changes
+    out = StringIO()
+    code = 0
+    try:
+        call_command("decide", *[f"--{name}={text}" for name, text in named.items()], *more, stdout=out)
+    except SystemExit as ended:
+        code = ended.code
+    except CommandError as error:
+        return error.returncode, str(error)
+    return code, out.getvalue()
+
+
+def test_allow_is_0(world):
+    assert decide(world) == (0, "allow\n")
+
+
+def test_deny_is_1_with_its_reasons(world):
+    revoke_agreement(world)
+
+    assert decide(world) == (1, "deny AGREEMENT_REVOKED\n")
+
+
+def test_undetermined_is_3(world):
+    code, said = decide(world, "--known-at=0")
+
+    assert (code, said) == (3, "undetermined POLICY_MISSING\n")
+
+
+def test_then_and_now(world):
+    before = Revision.objects.order_by("-n")[0]
+    was = clock.now()
+    revoke_agreement(world)
+
+    assert decide(world, f"--at={was.isoformat()}")[0] == 0
+    assert decide(world, f"--known-at={before.n}")[0] == 0
+    assert decide(world, f"--known-at={was.isoformat()}")[0] == 0
+    assert decide(world)[0] == 1
+
+
+def test_explained_rule_by_rule(world):
+    revoke_agreement(world)
+    code, said = decide(world, "--explain")
+
+    assert code == 1
+    assert (
+        f"[ok] approval: The host carrier has approved the variant: passed\n     on approval {world.approval} v1"
+        in said
+    )
+    assert f"AGREEMENT_REVOKED ({world.agreement})" in said
+    assert "up to manufacturer: A new agreement from its grantor." in said
+
+
+def test_as_json(world):
+    code, said = decide(world, "--json")
+    tree = json.loads(said)
+
+    assert code == 0
+    assert (tree["outcome"], len(tree["checks"])) == ("allow", 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [
+        ({"vendor": "nobody"}, "There is no vendor 'nobody'"),
+        ({"variant": "nothing"}, "There is no variant 'nothing'"),
+        ({"host": "nowhere"}, "There is no host 'nowhere'"),
+        ({"territory": "usa"}, "write two capitals"),
+        ({"software": "?"}, "write letters or digits"),
+        ({"at": "2016-02-01T12:00"}, "has no time zone"),
+        ({"at": "soon"}, "write e.g."),
+        ({"known-at": "999"}, "There is no revision 999 yet"),
+        ({"listing": "999"}, "There is no listing 999"),
+        ({"listing": "one"}, "write the number"),
+    ],
+)
+def test_bad_input_is_2_and_says_the_cure(world, changes, cure):
+    code, said = decide(world, **changes)
+
+    assert code == 2
+    assert cure in said
+
+
+def test_a_listing_of_another_vendor_is_refused(world):
+    other = make_sellable(host=HostCarrierFactory.create())
+
+    assert decide(world, listing=world.listing.pk)[0] == 0
+    code, said = decide(world, listing=other.listing.pk)
+    assert code == 2
+    assert "another vendor or variant" in said
+
+
+def test_only_vendors_sell(world):
+    maker = OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER)
+
+    assert decide(world, vendor=maker.slug)[0] == 2
+
+
+def test_a_database_that_does_not_answer_is_no_denial(world, monkeypatch):
+    def fail(*args, **kwargs):
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr(decisions, "present", fail)
+
+    assert decide(world)[0] == 2
