@@ -464,13 +464,13 @@ UNION ALL
 SELECT 'agreement', a.id, a.head_id, a.version_no, a.grantor_id, a.grantee_id,
        CASE WHEN {change.sublicense("a")} THEN 'yes' ELSE '' END, a.assurance, f.code, {db.no_text},
        {db.written("a.valid_from")}, {db.written(change.end("a"))}, {db.written(change.revoked_at("a"))}
-  FROM up CROSS JOIN authorization_agreementversion a JOIN authorization_fact f ON f.id = a.head_id
- WHERE a.id = up.id
+  FROM authorization_agreementversion a JOIN authorization_fact f ON f.id = a.head_id
+ WHERE a.id {db.among("SELECT id FROM up")}
 UNION ALL
 SELECT 'scope', s.version_id, NULL, NULL, NULL, NULL, s.dimension, s.value, NULL, NULL,
        {db.no_instant}, {db.no_instant}, {db.no_instant}
-  FROM up CROSS JOIN authorization_scopeterm s
- WHERE s.version_id = up.id
+  FROM authorization_scopeterm s
+ WHERE s.version_id {db.among("SELECT id FROM up")}
    AND (s.dimension <> 'model' OR s.value = '{ALL}' OR s.value IN (SELECT value FROM {db.texts("variants")}))
 {suspended}
 """
@@ -1084,6 +1084,10 @@ class _Dialect:
 
     def instant(self, name: str) -> str:
         return f"CAST(%({name})s AS timestamptz)" if self.is_postgresql else f"%({name})s"
+
+    def among(self, select: str) -> str:
+        """PostgreSQL takes a recursion for millions of rows, and would read the whole table; of an array it does not."""
+        return f"= ANY (ARRAY({select}))" if self.is_postgresql else f"IN ({select})"
 
     def few(self, column: str) -> str:
         """Tells SQLite that a list of ours is short. It takes each for a million rows, and would read the whole table

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from django.core import signing
@@ -314,7 +315,7 @@ def test_1200_vendors():
     vendors = add_vendors(1200)
     worlds.write(of(*[link(place, MAKER, vendor) for place, vendor in enumerate(vendors)]), with_offers=False)
     variant, host = Variant.objects.get(pk=FIRST_VARIANT), HostCarrier.objects.get(pk=FIRST_HOST)
-    ask = {"variant": variant, "host": host, **TERMS, "at": AT}
+    ask: dict[str, Any] = {"variant": variant, "host": host, **TERMS, "at": AT}
     found, pages = walk(directions.who_may_sell, **ask, limit=1000)
     assert [answer.question.vendor_id for answer in found] == [MAKER, *vendors]
     assert [len(page.items) for page in pages] == [1000, 201]
@@ -533,7 +534,9 @@ def test_a_cursor_that_was_changed_is_refused(asked, spoil):
 def test_a_cursor_of_another_database_is_refused(asked):
     """Which knows more revisions than this one."""
     salt = "authorization.directions.1"
-    name, revision, instant, place = signing.loads(directions.who_may_sell(**asked).next_cursor, salt=salt)
+    cursor = directions.who_may_sell(**asked).next_cursor
+    assert cursor is not None
+    name, revision, instant, place = signing.loads(cursor, salt=salt)
     assert revision == REVISIONS
     cursor = signing.dumps([name, revision + 1, instant, place], salt=salt)
     with pytest.raises(InvalidCursor):

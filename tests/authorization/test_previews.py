@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -173,7 +174,7 @@ class Changes:
     def perhaps(self):
         return self.random.random() < 0.5
 
-    def draw(self) -> Iterator[object]:
+    def draw(self) -> Iterator[revocations.Imaginable]:
         """One of every kind that this world has something for, in some order."""
         made = [
             self.revoke(AgreementVersion, RevokeAgreement),
@@ -196,7 +197,7 @@ class Changes:
         found = heads(AgreementVersion, revoked_at__isnull=True, valid_until__gt=self.at)
         if not found:
             return None
-        terms = {}
+        terms: dict[str, Any] = {}
         which = self.random.randrange(6)
         if which in (0, 5):
             terms["models"] = (self.one(VARIANTS),)
@@ -372,7 +373,7 @@ def test_a_digest_of_a_world_that_moved_is_refused_for_every_change(time):
     equipment = make_equipment(variant=variant, at=at)
     world = sellable(at, variant=variant)
     targets = (("variant", str(world.variant.pk)),)
-    changes = (
+    changes: tuple[revocations.Change, ...] = (
         RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"),
         RevokeApproval(world.approval.pk, "CARRIER_WITHDRAWS"),
         RevokeEquipment(equipment.pk, "REGULATOR_ORDER"),

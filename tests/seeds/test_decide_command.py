@@ -28,7 +28,7 @@ def decide(world, *more, **changes):
     try:
         call_command("decide", *[f"--{name}={text}" for name, text in named.items()], *more, stdout=out)
     except SystemExit as ended:
-        code = ended.code
+        code = int(ended.code or 0)
     except CommandError as error:
         return error.returncode, str(error)
     return code, out.getvalue()

@@ -87,7 +87,7 @@ def test_the_shipped_cases_hold_in_the_database_of_the_suite(path):
     class Undone(nullcontext):
         def __enter__(self):
             self.block = transaction.atomic()
-            self.block._from_testcase = True
+            self.block._from_testcase = True  # type: ignore[attr-defined]
             self.block.__enter__()
 
         def __exit__(self, *exc_info):
