@@ -808,10 +808,12 @@ hit(n, hold_id, part) AS MATERIALIZED (
    WHERE t.part = 0 AND t.dimension = 'fact' AND hold.reach = 'sale' AND hold.valid_from <= {self.at}
 ),
 suspending(n, hold_id) AS MATERIALIZED (
-  SELECT hit.n, hit.hold_id FROM hit WHERE hit.part = 0 AND hit.hold_id IN (SELECT hold_id FROM named_fact)
-  EXCEPT
-  SELECT hit.n, hit.hold_id FROM hit JOIN exemption x ON x.hold_id = hit.hold_id AND x.part = hit.part
-   WHERE x.valid_from <= {self.at} AND x.valid_until > {self.at}
+  -- `hit` once only: SQLite prepares a list anew wherever it is named, and what that names in turn.
+  SELECT hit.n, hit.hold_id
+    FROM hit LEFT JOIN exemption x
+      ON x.hold_id = hit.hold_id AND x.part = hit.part AND x.valid_from <= {self.at} AND x.valid_until > {self.at}
+   WHERE hit.hold_id IN (SELECT hold_id FROM named_fact) AND (hit.part = 0 OR x.part > 0)
+   GROUP BY hit.n, hit.hold_id HAVING COUNT(x.part) = 0
 ),
 suspended(fact) AS MATERIALIZED (
   SELECT t.fact FROM named_fact t JOIN part ON part.hold_id = t.hold_id AND part.part = 0
@@ -1031,9 +1033,11 @@ class _Changes:
         if not changed:
             return column
         cases = []
-        for head, instant in changed.items():
-            self.parameters[f"{name}_{head}"] = instant
-            cases.append(f"WHEN {int(head)} THEN {self._db.instant(f'{name}_{head}')}")
+        # Counted, so that the text is the same whichever record is changed: SQLite keeps what it has prepared.
+        for place, (head, instant) in enumerate(changed.items()):
+            self.parameters |= {f"{name}_{place}": instant, f"{name}_{place}_head": int(head)}
+            changed_head = self._db.integer(f"{name}_{place}_head")
+            cases.append(f"WHEN {changed_head} THEN {self._db.instant(f'{name}_{place}')}")
         return f"(CASE {row}.head_id {' '.join(cases)} ELSE {column} END)"
 
 
@@ -1086,7 +1090,7 @@ class _Dialect:
         return f"CAST(%({name})s AS timestamptz)" if self.is_postgresql else f"%({name})s"
 
     def among(self, select: str) -> str:
-        """PostgreSQL takes a recursion for millions of rows, and would read the whole table; of an array it does not."""
+        """PostgreSQL takes a recursion for millions of rows, and reads the whole table; for an array it does not."""
         return f"= ANY (ARRAY({select}))" if self.is_postgresql else f"IN ({select})"
 
     def few(self, column: str) -> str:

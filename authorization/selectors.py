@@ -57,14 +57,17 @@ def offers_touched_by_any(offers: QuerySet[ListingHost], fact_ids: Iterable[int]
             host_id=OuterRef("host_id"),
             variant_id=OuterRef("listing__variant_id"),
         )
-        touched |= Q(Exists(approvals))
+        variants = ApprovalVersion.objects.current().filter(head_id__in=of_kind[Fact.Kind.APPROVAL])
+        # The variants alone would do for SQLite to go by their listings; the pair is what counts.
+        touched |= Q(listing__variant_id__in=variants.values("variant_id")) & Q(Exists(approvals))
     if of_kind[Fact.Kind.EQUIPMENT]:
         authorizations = EquipmentVersion.objects.current().filter(
             head_id__in=of_kind[Fact.Kind.EQUIPMENT],
             territory=OuterRef("listing__territory"),
             variant_id=OuterRef("listing__variant_id"),
         )
-        touched |= Q(Exists(authorizations))
+        variants_of = EquipmentVersion.objects.current().filter(head_id__in=of_kind[Fact.Kind.EQUIPMENT])
+        touched |= Q(listing__variant_id__in=variants_of.values("variant_id")) & Q(Exists(authorizations))
     if of_kind[Fact.Kind.AFFILIATION]:
         versions = AffiliationVersion.objects.filter(head_id__in=of_kind[Fact.Kind.AFFILIATION])
         pairs = versions.values_list("parent_id", "child_id")

@@ -130,7 +130,7 @@ FAULTS = [
     fault("exemption ignored", CASE, "_stops", ("return not any(", "return True or not any(")),
     fault("end of an exemption ignored", CASE, "_stops", ("start <= self.at < end", "start <= self.at")),
     fault("exemption of a suspension ignored", EVIDENCE, "_stops", (
-        "WHERE x.valid_from <= {self.at} AND x.valid_until > {self.at}", "WHERE 1 = 0")),
+        "HAVING COUNT(x.part) = 0", "HAVING COUNT(x.part) >= 0")),
     fault("end of a suspension's exemption ignored", EVIDENCE, "_stops", (" AND x.valid_until > {self.at}", "")),
     fault("OR over the dimensions of a hold", EVIDENCE, "_hits", (
         "HAVING COUNT(DISTINCT m.dimension) = part.dimensions", "HAVING COUNT(DISTINCT m.dimension) > 0")),
