@@ -167,6 +167,10 @@ def _check_state(state: str, limits: str) -> str:
         )
     if state == State.CONDITIONAL and not limits.strip():
         raise InvalidFact("limits", "A conditional approval says what is limited, e.g. 'LTE B12 off'.")
+    if state != State.CONDITIONAL and limits.strip():
+        raise InvalidFact(
+            "limits", "Only a conditional approval has limits; clear them, or make it conditional."
+        )
     return doors.clean_text("limits", limits, at_most=300)
 
 
@@ -224,7 +228,10 @@ def _refuse_narrower(version: ApprovalVersion, software: Mapping[str, str]) -> N
 
 
 def _refuse_twice(fields: Mapping[str, Any], *, field: str, but: Fact | None = None) -> None:
-    """The same approval twice at one time: a slip of the hand, and a revocation would leave the other one in force."""
+    """The same approval twice at one time: a slip of the hand, and a revocation would leave the other one in force.
+
+    Ranges of software that overlap in part are two things: a maintenance release is approved beside the one before.
+    """
     if fields["state"] not in IN_FORCE:
         return
     others = ApprovalVersion.objects.current().filter(

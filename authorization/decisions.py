@@ -1,7 +1,7 @@
 """Questions answered from the database: one check, a list, or every offer of the store, by the same code.
 
 The revision is read first and the evidence as known at that revision, so that an answer never carries a newer stamp
-than what it rests on. One decision takes at most three statements, and so do some thousands. Answers are never cached.
+than what it rests on. One decision takes at most three statements, some thousands four. Answers are never cached.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from authorization.rules import ALL, Evidence, Finding, Ground, Question, Reason
 from carriers.models import HostCarrier
 from carriers.versions import FOREVER
 from catalog.listings import TERMS, Clearance, content_hash
-from catalog.models import Device, ListingHost, Organization, Variant
+from catalog.models import Channel, Condition, Device, ListingHost, Organization, Variant
 
 # So many questions go into one statement: enough that its fixed cost is nothing, few enough that memory stays flat.
 PAGE = 5000
@@ -53,6 +53,14 @@ class Answer:
     @property
     def is_allowed(self) -> bool:
         return self.finding.outcome == "allow"
+
+    def is_about(self, offer: ListingHost) -> bool:
+        """Is the offer's phone still of the device and maker asked about? No part of its terms, yet decisive.
+
+        The offer comes with `listing__variant__device` selected.
+        """
+        device = offer.listing.variant.device
+        return (self.question.device_id, self.question.manufacturer_id) == (device.pk, device.manufacturer_id)
 
     @property
     def grounds(self) -> tuple[Ground, ...]:
@@ -94,6 +102,7 @@ def decide_many(
     """
     if not questions:
         return []
+    _check_terms(questions)
     setting = read_setting(at=at, known_at=known_at)
     return list(_answers(questions, setting, at=at, what_if=what_if, is_input_checked=False))
 
@@ -174,31 +183,82 @@ def carrier_findings(questions: Sequence[Question], setting: Setting, *, at: dat
 
 
 def answers_in(
-    setting: Setting, questions: Sequence[Question], *, at: datetime, what_if: WhatIf = NOTHING_CHANGED
+    setting: Setting,
+    questions: Sequence[Question],
+    *,
+    at: datetime,
+    what_if: WhatIf = NOTHING_CHANGED,
+    is_explained: bool = True,
 ) -> list[Answer]:
-    """Answers about stored rows, in a setting read before: several calls then speak of the same revision."""
-    return list(_answers(questions, setting, at=at, what_if=what_if, is_input_checked=True))
+    """Answers about stored rows, in a setting read before: several calls then speak of the same revision.
+
+    Without `is_explained` only outcome and evidence are of use: a denial does not say its nearest miss.
+    """
+    return list(
+        _answers(questions, setting, at=at, what_if=what_if, is_input_checked=True, is_explained=is_explained)
+    )
 
 
 def _answers(
-    questions: Sequence[Question], setting: Setting, *, at: datetime, what_if: WhatIf, is_input_checked: bool
+    questions: Sequence[Question],
+    setting: Setting,
+    *,
+    at: datetime,
+    what_if: WhatIf,
+    is_input_checked: bool,
+    is_explained: bool = True,
 ) -> Iterator[Answer]:
     for start in range(0, len(questions), PAGE):
         page = questions[start : start + PAGE]
-        found = _found(page, setting, at=at, what_if=what_if, is_input_checked=is_input_checked)
+        found = _found(
+            page,
+            setting,
+            at=at,
+            what_if=what_if,
+            is_input_checked=is_input_checked,
+            is_explained=is_explained,
+        )
         for question, finding in zip(page, found, strict=True):
             yield Answer(question, finding, at, setting.revision)
 
 
 def _found(
-    questions: Sequence[Question], setting: Setting, *, at: datetime, what_if: WhatIf, is_input_checked: bool
+    questions: Sequence[Question],
+    setting: Setting,
+    *,
+    at: datetime,
+    what_if: WhatIf,
+    is_input_checked: bool,
+    is_explained: bool = True,
 ) -> list[Finding]:
     try:
-        return findings.find(questions, setting, at=at, what_if=what_if, is_input_checked=is_input_checked)
+        return findings.find(
+            questions,
+            setting,
+            at=at,
+            what_if=what_if,
+            is_input_checked=is_input_checked,
+            is_explained=is_explained,
+        )
     except findings.UnknownInput as error:
         raise _refusal(questions[error.n]) from error
     except (DatabaseError, findings.EvaluatorsDisagree) as error:
         raise DecisionUnavailable("The evidence could not be read.") from error
+
+
+def _check_terms(questions: Sequence[Question]) -> None:
+    """A term that no record names would be judged by what is said of all: a mistyped territory by the policy of *."""
+    for territory in {question.territory for question in questions}:
+        if not (len(territory) == 2 and territory.isascii() and territory.isalpha() and territory.isupper()):
+            raise InvalidQuestion(
+                "territory", f"{territory!r} is no ISO 3166-1 code; write two capitals, e.g. US."
+            )
+    for field, values, known in (
+        ("channel", {question.channel for question in questions}, Channel.values),
+        ("condition", {question.condition for question in questions}, Condition.values),
+    ):
+        for value in values.difference(known):
+            raise InvalidQuestion(field, f"{value!r} is not known here; take {', '.join(known)}.")
 
 
 def _refusal(question: Question) -> InvalidQuestion:

@@ -52,6 +52,7 @@ def record_authorization(
     }
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"equipment authorization {code} recorded", at=at)
+        _refuse_twice(fields)
         head = facts.open_head(kind=Fact.Kind.EQUIPMENT, code=code)
         facts.write_version(EquipmentVersion, head=head, revision=revision, fields=fields)
         _publish("equipment.recorded", head, revision, by, at, document, fields, (valid_from, valid_until))
@@ -94,6 +95,23 @@ def record_of(version: EquipmentVersion) -> dict[str, Any]:
         "document", "valid_from", "valid_until",
     )  # fmt: skip
     return {name: getattr(version, name) for name in names}
+
+
+def _refuse_twice(fields: Mapping[str, Any]) -> None:
+    """The same authorization twice at one time: to revoke one would leave the other in force."""
+    same = ("variant", "territory", "regulator", "identifier")
+    others = EquipmentVersion.objects.current().filter(
+        **{name: fields[name] for name in same},
+        revoked_at=None,
+        valid_from__lt=fields["valid_until"],
+        valid_until__gt=fields["valid_from"],
+    )
+    other = others.select_related("head").first()
+    if other is not None:
+        raise InvalidFact(
+            "code",
+            f"{other.head} says the same for that time; take that one, or give another time or identifier.",
+        )
 
 
 def _publish(

@@ -1,6 +1,6 @@
 """The set-based evaluator: what holds of many questions at once, found in SQL by docs/the-rules.md.
 
-Three statements, however many questions: the setting (revision, policies, hostings, affiliations, which dimensions
+Three statements, for many vendors four: the setting (revision, policies, hostings, affiliations, which dimensions
 holds name), the evidence (links that carry, approvals and equipment authorizations with their failures, holds that
 match), and, where no chain carries, the agreements upstream that might have. `authorization.findings` makes answers
 of the rows.
@@ -20,6 +20,9 @@ from django.db import connection
 
 from authorization import radio
 from authorization.rules import ALL, Question
+
+# So many points PostgreSQL's planner may be told to look up one by one.
+_SHORT = 500
 
 # --- what if ----------------------------------------------------------------------------------------------------
 
@@ -140,7 +143,7 @@ def read_setting(*, at: datetime | None, known_at: int | None, mvno: str) -> Set
 WITH k(k) AS (SELECT {k})
 {db.head(integers=4, texts=3, instants=2)}
 UNION ALL
-SELECT 'revision', r.n, k.k, NULL, NULL, {db.compile_nothing}, NULL, NULL, {db.written("r.recorded_at")}, NULL
+SELECT 'revision', r.n, k.k, NULL, NULL, {db.prepare_session}, NULL, NULL, {db.written("r.recorded_at")}, NULL
   FROM k LEFT JOIN authorization_revision r ON r.n = {asked}
 UNION ALL
 SELECT 'policy', v.head_id, v.version_no,
@@ -328,7 +331,8 @@ def find_evidence(
     those besides itself. `point_of`: the point of each question; where holds name facts, each question has its own.
     """
     db = _Dialect()
-    text = _Evidence(db, setting, policy_of, roots, ancestors, what_if)
+    is_short = len(points) < _SHORT
+    text = _Evidence(db, setting, policy_of, roots, ancestors, what_if, is_short=is_short)
     sql = text.statement(is_input_checked)
     parameters = {
         **_question_columns(db, questions, software_keys, point_of),
@@ -433,8 +437,11 @@ def find_upstream(
     setting: Setting,
     at: datetime,
     what_if: WhatIf,
+    with_scopes: bool,
 ) -> Missed:
-    """The third statement: every agreement on some way up from these vendors."""
+    """The third statement: every agreement on some way up from these vendors, with what it covers or without."""
+    vendor_ids = list(vendor_ids)
+    is_short = len(vendor_ids) < _SHORT
     db = _Dialect()
     change = _Changes(db, what_if)
     suspended = ""
@@ -447,31 +454,36 @@ SELECT 'suspension', {_as_integer("t.value")}, t.version_id, NULL, NULL, NULL, N
 UNION ALL
 SELECT 'hold', h.id, h.head_id, h.dimensions, h.names, h.exemptions, h.code, h.reach, h.placed_by, h.reason_code,
        {db.written("h.valid_from")}, {db.written("h.ends")}, {db.no_instant}
-  FROM hold_details h WHERE h.names >= 2"""
+  FROM hold_details h
+ WHERE h.id IN (SELECT t.version_id FROM target t WHERE t.part = 0 AND t.dimension = 'fact'
+                   AND t.value IN (SELECT CAST(head_id AS text) FROM up))"""
+    scopes = ""
+    if with_scopes:
+        scopes = f"""
+UNION ALL
+SELECT 'scope', s.version_id, NULL, NULL, NULL, NULL, s.dimension, s.value, NULL, NULL,
+       {db.no_instant}, {db.no_instant}, {db.no_instant}
+  FROM authorization_scopeterm s
+ WHERE {_terms(db, "SELECT id FROM up")}"""
     sql = f"""
 WITH RECURSIVE {_holds(db, change) + "," if suspended else ""}
 up(id, head_id, version_no, grantor_id, grantee_id) AS (
   SELECT a.id, a.head_id, a.version_no, a.grantor_id, a.grantee_id
     FROM authorization_agreementversion a
-   WHERE a.grantee_id IN (SELECT value FROM {db.integers("vendors")}) AND {_known("a", db.integer("k"))}
+   WHERE a.grantee_id {db.among(f"SELECT value FROM {db.integers('vendors')}")} AND {_known("a", db.integer("k"))}
   UNION
   SELECT a.id, a.head_id, a.version_no, a.grantor_id, a.grantee_id
-    FROM up CROSS JOIN authorization_agreementversion a
-   WHERE a.grantee_id = up.grantor_id{db.few("up.id")} AND {_known("a", db.integer("k"))}
+    FROM up {db.lookup("authorization_agreementversion", "a", "a.grantee_id = up.grantor_id", is_short=is_short)}
+   WHERE {_known("a", db.integer("k"))}{db.few("up.id")}
 )
 {db.head(integers=5, texts=4, instants=3)}
 UNION ALL
 SELECT 'agreement', a.id, a.head_id, a.version_no, a.grantor_id, a.grantee_id,
-       CASE WHEN {change.sublicense("a")} THEN 'yes' ELSE '' END, a.assurance, f.code, {db.no_text},
+       CASE WHEN {change.sublicense("a")} THEN 'yes' ELSE '' END, a.assurance, {_code("a")}, {db.no_text},
        {db.written("a.valid_from")}, {db.written(change.end("a"))}, {db.written(change.revoked_at("a"))}
-  FROM authorization_agreementversion a JOIN authorization_fact f ON f.id = a.head_id
+  FROM authorization_agreementversion a
  WHERE a.id {db.among("SELECT id FROM up")}
-UNION ALL
-SELECT 'scope', s.version_id, NULL, NULL, NULL, NULL, s.dimension, s.value, NULL, NULL,
-       {db.no_instant}, {db.no_instant}, {db.no_instant}
-  FROM authorization_scopeterm s
- WHERE s.version_id {db.among("SELECT id FROM up")}
-   AND (s.dimension <> 'model' OR s.value = '{ALL}' OR s.value IN (SELECT value FROM {db.texts("variants")}))
+{scopes}
 {suspended}
 """
     missed = Missed()
@@ -498,11 +510,39 @@ SELECT 'scope', s.version_id, NULL, NULL, NULL, NULL, s.dimension, s.value, NULL
             missed.holds[i0] = HoldRow(
                 i0, i1, t1, t2, t3, t4, i2, i3 & 1 > 0, i3 & 2 > 0, i4, db.moment(d1), db.moment(d2)
             )
+    if with_scopes:
+        _change_scopes(missed, what_if)
+    return missed
+
+
+def find_scopes(
+    missed: Missed, version_ids: Iterable[int], variant_ids: Iterable[int], *, what_if: WhatIf
+) -> None:
+    """What these agreements cover, for many questions: few of all that is upstream lies on some way to anybody."""
+    db = _Dialect()
+    given = f"SELECT value FROM {db.integers('versions')}"
+    sql = (
+        f"SELECT s.version_id, s.dimension, s.value FROM authorization_scopeterm s WHERE {_terms(db, given)}"
+    )
+    parameters = {
+        "versions": db.array(version_ids),
+        "variants": db.array([str(variant_id) for variant_id in variant_ids]),
+    }
+    for version_id, dimension, value in db.rows(sql, **parameters):
+        missed.scopes.setdefault(version_id, {}).setdefault(dimension, set()).add(value)
+    _change_scopes(missed, what_if)
+
+
+def _terms(db: "_Dialect", versions: str) -> str:
+    return f"""s.version_id {db.among(versions)}
+   AND (s.dimension <> 'model' OR s.value = '{ALL}' OR s.value IN (SELECT value FROM {db.texts("variants")}))"""
+
+
+def _change_scopes(missed: Missed, what_if: WhatIf) -> None:
     for agreement in missed.agreements:
         if agreement.fact_id in what_if.scopes:
             scope = what_if.scopes[agreement.fact_id]
             missed.scopes[agreement.version_id] = {name: set(values) for name, values in scope.items()}
-    return missed
 
 
 # --- the text of the second statement ---------------------------------------------------------------------------
@@ -517,8 +557,11 @@ class _Evidence:
         roots: Mapping[int, Iterable[int]],
         ancestors: Mapping[int, Iterable[int]],
         what_if: WhatIf,
+        *,
+        is_short: bool,
     ) -> None:
         self.db = db
+        self.is_short = is_short
         self.at, self.k = db.instant("at"), db.integer("k")
         self.change = _Changes(db, what_if)
         self.policy_of = policy_of
@@ -535,7 +578,7 @@ class _Evidence:
         tables, rows = [self._questions()], []
         if self.dimensions:
             tables += [_holds(self.db, self.change), self._hits(), self._stops()]
-            rows += [self._hit_rows(), self._exemption_rows(), self._hold_rows()]
+            rows += [self._hit_rows(), self._exemption_rows()]
         seen = []
         if any(policy.enforces_agreement for policy in policies):
             tables.append(self._links())
@@ -552,6 +595,8 @@ class _Evidence:
         if "fact" in self.dimensions and seen:
             tables.append(f"seen(fact) AS (SELECT CAST(s.head_id AS text) FROM ({' UNION '.join(seen)}) s)")
             rows.append(self._suspension_rows())
+        if self.dimensions:
+            rows.append(self._hold_rows(names_facts="fact" in self.dimensions and bool(seen)))
         hears_radio = any(policy.minimum_radio for policy in policies)
         if hears_radio or self._names_attributes:
             rows.append(self._variant_rows())
@@ -607,14 +652,13 @@ class _Evidence:
         return f"""{self._above()},
 link({terms}, id, head_id, grantor_id, grantee_id) AS (
   SELECT {carried}, {row}
-    FROM point CROSS JOIN authorization_agreementversion a
-   WHERE a.grantee_id = point.vendor{self.db.few("point.p")} AND {self._policy("enforces_agreement", "point.territory")}
+    FROM point {self._agreements("a.grantee_id = point.vendor")}
+   WHERE {self._policy("enforces_agreement", "point.territory")}{self.db.few("point.p")}
      AND {self._carries("point")}
   UNION
   SELECT {again}, {row}
-    FROM link CROSS JOIN authorization_agreementversion a
-   WHERE a.grantee_id = link.grantor_id AND link.grantor_id <> link.manufacturer
-     AND a.grantee_id <> link.vendor AND {self.change.sublicense("a")}{self.db.few("link.p")}
+    FROM link {self._agreements(f"a.grantee_id = link.grantor_id AND {self.change.sublicense('a')}")}
+   WHERE link.grantor_id <> link.manufacturer AND a.grantee_id <> link.vendor{self.db.few("link.p")}
      AND {self._carries("link")}
 )"""
 
@@ -631,10 +675,15 @@ link({terms}, id, head_id, grantor_id, grantee_id) AS (
   SELECT DISTINCT manufacturer, manufacturer FROM point{roots}
    UNION
   SELECT above.manufacturer, a.grantee_id
-    FROM above CROSS JOIN authorization_agreementversion a
-   WHERE a.grantor_id = above.organization AND {self.change.sublicense("a")}{self.db.few("above.manufacturer")}
-     AND {self._stands()}
+    FROM above {self._agreements(f"a.grantor_id = above.organization AND {self.change.sublicense('a')}")}
+   WHERE {self._stands()}{self.db.few("above.manufacturer")}
 )"""
+
+    def _agreements(self, condition: str) -> str:
+        return self._lookup("authorization_agreementversion", "a", condition)
+
+    def _lookup(self, table: str, row: str, condition: str) -> str:
+        return self.db.lookup(table, row, condition, is_short=self.is_short)
 
     def _stands(self) -> str:
         """What is asked of an agreement whatever it covers."""
@@ -648,8 +697,10 @@ link({terms}, id, head_id, grantor_id, grantee_id) AS (
 
     def _carries(self, point: str) -> str:
         conditions = [
-            # IS TRUE: to be looked up for each agreement, not taken for a way into the table.
-            f"(({point}.manufacturer, a.grantor_id) IN (SELECT manufacturer, organization FROM above)) IS TRUE",
+            # IS TRUE: to be looked up for each agreement, not taken for a way into the table. Of a list that PostgreSQL
+            # takes for long it does not make a table to look up in; that one it had better join.
+            f"(({point}.manufacturer, a.grantor_id) IN (SELECT manufacturer, organization FROM above))"
+            + (" IS TRUE" if self.is_short or not self.db.is_postgresql else ""),
             self._stands(),
         ]
         if any(policy.demands_verified for policy in self.policy_of.values()):
@@ -670,12 +721,10 @@ link({terms}, id, head_id, grantor_id, grantee_id) AS (
         columns = self._columns(
             n="link.p",
             integers="a.head_id; a.version_no; a.grantor_id; a.grantee_id",
-            texts="f.code",
+            texts=_code("a"),
             instants=f"{self.change.end('a')}; {self.change.revoked_at('a')}",
         )
-        return f"""SELECT 'link', {columns}
-  FROM link CROSS JOIN authorization_agreementversion a CROSS JOIN authorization_fact f
- WHERE a.id = link.id AND f.id = link.head_id"""
+        return f"SELECT 'link', {columns}\n  FROM link {self._agreements('a.id = link.id')}"
 
     # --- approvals, equipment authorizations
 
@@ -706,15 +755,13 @@ link({terms}, id, head_id, grantor_id, grantee_id) AS (
         columns = self._columns(
             n="q.n",
             integers=f"a.head_id; a.version_no; {failures}",
-            texts="f.code; a.state; a.limits; a.software_from; a.software_until",
+            texts=f"{_code('a')}; a.state; a.limits; a.software_from; a.software_until",
             instants=f"a.valid_from; {end}; a.waived_until; {revoked_at}",
         )
         return f"""approval AS MATERIALIZED (
   SELECT {columns}
-    FROM q CROSS JOIN authorization_approvalversion a CROSS JOIN authorization_fact f
-   WHERE a.variant_id = q.variant AND a.host_id = q.host{self.db.few("q.n")}
-     AND {self._policy("enforces_approval", "q.territory")}
-     AND f.id = a.head_id AND {_known("a", self.k)}
+    FROM q {self._lookup("authorization_approvalversion", "a", "a.variant_id = q.variant AND a.host_id = q.host")}
+   WHERE {self._policy("enforces_approval", "q.territory")}{self.db.few("q.n")} AND {_known("a", self.k)}
 )"""
 
     def _equipment(self) -> str:
@@ -729,15 +776,14 @@ link({terms}, id, head_id, grantor_id, grantee_id) AS (
         columns = self._columns(
             n="q.n",
             integers=f"e.head_id; e.version_no; {failures}",
-            texts="f.code; e.regulator; e.identifier",
+            texts=f"{_code('e')}; e.regulator; e.identifier",
             instants=f"e.granted_at; e.valid_from; {end}; {revoked_at}",
         )
+        here = "e.variant_id = q.variant AND e.territory = q.territory"
         return f"""equipment AS MATERIALIZED (
   SELECT {columns}
-    FROM q CROSS JOIN authorization_equipmentversion e CROSS JOIN authorization_fact f
-   WHERE e.variant_id = q.variant AND e.territory = q.territory{self.db.few("q.n")}
-     AND {self._policy("enforces_equipment", "q.territory")}
-     AND f.id = e.head_id AND {_known("e", self.k)}
+    FROM q {self._lookup("authorization_equipmentversion", "e", here)}
+   WHERE {self._policy("enforces_equipment", "q.territory")}{self.db.few("q.n")} AND {_known("e", self.k)}
 )"""
 
     def _bits(self, *failures: tuple[int, str]) -> str:
@@ -803,9 +849,12 @@ hit(n, hold_id, part) AS MATERIALIZED (
     def _stops(self) -> str:
         """Facts that holds in force suspend: named by which hold, for which questions, or for all of them."""
         return f"""named_fact(hold_id, fact) AS MATERIALIZED (
+  -- IS TRUE here and below: to be looked up, not joined row by row with lists that PostgreSQL takes for short.
   SELECT t.version_id, {_as_integer("t.value")}
-    FROM target t JOIN hold ON hold.id = t.version_id
-   WHERE t.part = 0 AND t.dimension = 'fact' AND hold.reach = 'sale' AND hold.valid_from <= {self.at}
+    FROM target t
+   WHERE t.part = 0 AND t.dimension = 'fact'
+     AND (t.version_id IN (
+       SELECT id FROM hold WHERE hold.reach = 'sale' AND hold.valid_from <= {self.at})) IS TRUE
 ),
 suspending(n, hold_id) AS MATERIALIZED (
   -- `hit` once only: SQLite prepares a list anew wherever it is named, and what that names in turn.
@@ -816,17 +865,16 @@ suspending(n, hold_id) AS MATERIALIZED (
    GROUP BY hit.n, hit.hold_id HAVING COUNT(x.part) = 0
 ),
 suspended(fact) AS MATERIALIZED (
-  SELECT t.fact FROM named_fact t JOIN part ON part.hold_id = t.hold_id AND part.part = 0
-   WHERE part.dimensions = 0 AND NOT EXISTS (SELECT 1 FROM exemption x WHERE x.hold_id = t.hold_id)
+  SELECT t.fact FROM named_fact t
+   WHERE (t.hold_id IN (SELECT hold_id FROM part WHERE part.part = 0 AND part.dimensions = 0)) IS TRUE
+     AND (t.hold_id IN (SELECT hold_id FROM exemption)) IS NOT TRUE
+),
+suspended_for(fact, n) AS MATERIALIZED (
+  SELECT s.fact, u.n FROM suspending u JOIN named_fact s ON s.hold_id = u.hold_id
 )"""
 
     def _is_suspended(self, fact: str, n: str) -> str:
-        # Few facts are named by any hold: the first condition spares the others.
-        return (
-            f"({fact} IN (SELECT fact FROM named_fact) AND ({fact} IN (SELECT fact FROM suspended)"
-            f" OR EXISTS (SELECT 1 FROM named_fact s WHERE s.fact = {fact}"
-            f" AND ({n}, s.hold_id) IN (SELECT n, hold_id FROM suspending))))"
-        )
+        return f"({fact} IN (SELECT fact FROM suspended) OR ({fact}, {n}) IN (SELECT fact, n FROM suspended_for))"
 
     def _hit_rows(self) -> str:
         return f"SELECT 'hit', {self._columns(n='hit.n', integers='hit.hold_id')} FROM hit WHERE hit.part = 0"
@@ -836,15 +884,20 @@ suspended(fact) AS MATERIALIZED (
         return f"""SELECT 'exemption', {columns}
   FROM hit JOIN exemption x ON x.hold_id = hit.hold_id AND x.part = hit.part WHERE hit.part > 0"""
 
-    def _hold_rows(self) -> str:
+    def _hold_rows(self, *, names_facts: bool) -> str:
         columns = self._columns(
             n="h.id",
             integers="h.head_id; h.dimensions; h.names; h.exemptions",
             texts="h.code; h.reach; h.placed_by; h.reason_code",
             instants="h.valid_from; h.ends",
         )
+        suspending = ""
+        if names_facts:
+            suspending = """ OR (h.names >= 2 AND h.id IN (
+   SELECT t.version_id FROM target t
+    WHERE t.part = 0 AND t.dimension = 'fact' AND t.value IN (SELECT fact FROM seen)))"""
         return f"""SELECT 'hold', {columns}
-  FROM hold_details h WHERE h.names >= 2 OR h.id IN (SELECT hold_id FROM hit)"""
+  FROM hold_details h WHERE h.id IN (SELECT hold_id FROM hit){suspending}"""
 
     def _suspension_rows(self) -> str:
         columns = self._columns(n=_as_integer("t.value"), integers="t.version_id")
@@ -998,6 +1051,7 @@ class _Changes:
             heads = ", ".join(str(int(head)) for head in sorted(self._what_if.without_holds))
             without = f" AND v.head_id NOT IN ({heads})"
         arms: dict[str, list[str]] = {"hold": [], "target": [], "exemption": []}
+        rows: list[tuple[int, int, str, str]] = []
         for place, hold in enumerate(self._what_if.holds, start=1):
             # Imagined versions are counted downwards from -1: no stored row has such an id.
             name, number = f"hold_{place}", -place
@@ -1012,14 +1066,11 @@ class _Changes:
                 f"UNION ALL SELECT {number}, {int(hold.fact_id)}, {texts}, {starts}, {ends}"
                 f" WHERE {ends} > {self._db.instant('at')}"
             )
-            for part, targets in hold.parts.items():
-                for index, (dimension, value) in enumerate(targets):
-                    self.parameters[f"{name}_{part}_{index}_d"] = dimension
-                    self.parameters[f"{name}_{part}_{index}_v"] = value
-                    arms["target"].append(
-                        f"UNION ALL SELECT {number}, {int(part)}, CAST(%({name}_{part}_{index}_d)s AS text),"
-                        f" CAST(%({name}_{part}_{index}_v)s AS text)"
-                    )
+            rows += [
+                (number, part, dimension, value)
+                for part, targets in hold.parts.items()
+                for dimension, value in targets
+            ]
             for part, (valid_from, valid_until) in hold.exemptions.items():
                 self.parameters[f"{name}_{part}_from"] = valid_from
                 self.parameters[f"{name}_{part}_until"] = valid_until
@@ -1027,7 +1078,13 @@ class _Changes:
                     f"UNION ALL SELECT {number}, {int(part)}, {self._db.instant(f'{name}_{part}_from')},"
                     f" {self._db.instant(f'{name}_{part}_until')}"
                 )
-        return without, {table: "\n   ".join(rows) for table, rows in arms.items()}
+        if rows:
+            # One list, however many there are: SQLite takes 500 arms at most.
+            numbers, parts, dimensions, values = (list(column) for column in zip(*rows, strict=True))
+            ids, names = {"hold": numbers, "part": parts}, {"dimension": dimensions, "value": values}
+            self.parameters |= self._db.columns("imagined", ids, names)
+            arms["target"].append(f"UNION ALL {self._db.table('imagined', list(ids), list(names))}")
+        return without, {table: "\n   ".join(lines) for table, lines in arms.items()}
 
     def _case(self, column: str, row: str, changed: Mapping[int, datetime | None], name: str) -> str:
         if not changed:
@@ -1043,6 +1100,10 @@ class _Changes:
 
 def _known(row: str, revision: str) -> str:
     return f"{row}.rev_from <= {revision} AND ({row}.rev_to IS NULL OR {row}.rev_to > {revision})"
+
+
+def _code(row: str) -> str:
+    return f"(SELECT f.code FROM authorization_fact f WHERE f.id = {row}.head_id)"
 
 
 def _as_integer(text: str) -> str:
@@ -1063,7 +1124,12 @@ class _Dialect:
         self.moment = _parsed_aware if self.is_postgresql else _parsed
         # PostgreSQL would compile the long statements that follow anew each time, for a second or more; they run for
         # milliseconds. Said in the first one, so that it costs none of its own and needs no setting behind a pooler.
-        self.compile_nothing = "set_config('jit', 'off', false)" if self.is_postgresql else "NULL"
+        # (And instants are written in ISO 8601, whatever the role prefers.)
+        self.prepare_session = (
+            "set_config('jit', 'off', false) || set_config('DateStyle', 'ISO', false)"
+            if self.is_postgresql
+            else "NULL"
+        )
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         adapted = {
@@ -1089,8 +1155,18 @@ class _Dialect:
     def instant(self, name: str) -> str:
         return f"CAST(%({name})s AS timestamptz)" if self.is_postgresql else f"%({name})s"
 
+    def lookup(self, table: str, row: str, condition: str, *, is_short: bool) -> str:
+        """A join of a list of ours, by the index. For a short one PostgreSQL is not asked: it takes all for long ones,
+        and would read the whole table for a handful of questions.
+        """
+        if not self.is_postgresql:
+            return f"CROSS JOIN {table} {row} ON {condition}"
+        if is_short:
+            return f"CROSS JOIN LATERAL (SELECT * FROM {table} {row} WHERE {condition} OFFSET 0) {row}"
+        return f"JOIN {table} {row} ON {condition}"
+
     def among(self, select: str) -> str:
-        """PostgreSQL takes a recursion for millions of rows, and reads the whole table; for an array it does not."""
+        """PostgreSQL takes a recursion for millions of rows and reads the whole table; for an array it does not."""
         return f"= ANY (ARRAY({select}))" if self.is_postgresql else f"IN ({select})"
 
     def few(self, column: str) -> str:

@@ -22,7 +22,8 @@ class InvalidFact(ValueError):
         self.message = message
 
 
-def open_head(*, kind: str, code: str) -> Fact:
+def check_code(code: str) -> str:
+    """The code of a record to be. Raises InvalidFact."""
     code = code.strip()
     if not code:
         raise InvalidFact("code", "Give the record a code that people can call it by, e.g. AG-812.")
@@ -30,7 +31,11 @@ def open_head(*, kind: str, code: str) -> Fact:
         raise InvalidFact("code", f"The code has {len(code)} characters; take at most 64.")
     if Fact.objects.filter(code=code).exists():
         raise InvalidFact("code", f"{code} exists already. Change that record, or take another code.")
-    return Fact.objects.create(kind=kind, code=code)
+    return code
+
+
+def open_head(*, kind: str, code: str) -> Fact:
+    return Fact.objects.create(kind=kind, code=check_code(code))
 
 
 def check_interval(*, valid_from: datetime, valid_until: datetime) -> None:

@@ -17,11 +17,16 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from authorization import clock
 from authorization.actors import Actor
 from authorization.models import Revision, SaleTicket
 
 # Any fixed number does; this one spells "CLRF".
 LOCK_KEY = 0x434C5246
+
+
+# So far may the clocks of hosts differ.
+MAX_AHEAD = timedelta(minutes=5)
 
 
 class FenceMisuse(RuntimeError):
@@ -40,6 +45,10 @@ def exclusive(*, by: Actor, reason: str, at: datetime) -> Revision:
 
     Revisions are strictly ordered in `recorded_at` too, however the clocks of the hosts differ.
     """
+    if at > clock.now() + MAX_AHEAD:
+        raise FenceMisuse(
+            f"An act of {at.isoformat()} is ahead of the shop's clock; every later revision would bear that time."
+        )
     _take("exclusive")
     newest = Revision.objects.order_by("-n").only("n", "recorded_at").first()
     recorded_at = at

@@ -38,6 +38,8 @@ from authorization.rules import (
 )
 from carriers.versions import FOREVER
 
+# For so many vendors all that is upstream is read with what it covers; for more only what lies on some way to them.
+_AT_ONCE = 20
 # No answer is promised for longer than this, whatever its evidence says.
 HORIZON = timedelta(days=365)
 
@@ -51,12 +53,21 @@ class UnknownInput(Exception):
 
 
 def find(
-    questions: Sequence[Question], setting: Setting, *, at: datetime, what_if: WhatIf, is_input_checked: bool
+    questions: Sequence[Question],
+    setting: Setting,
+    *,
+    at: datetime,
+    what_if: WhatIf,
+    is_input_checked: bool,
+    is_explained: bool = True,
 ) -> list[Finding]:
-    """The findings in the order of the questions, in at most two statements. Raises UnknownInput."""
+    """The findings in the order of the questions, in at most two statements. Raises UnknownInput.
+
+    Without `is_explained` a denial for want of a chain says only that none leads there, and costs one statement less.
+    """
     if not questions:
         return []
-    return _Case(questions, setting, at, what_if).findings(is_input_checked)
+    return _Case(questions, setting, at, what_if, is_explained).findings(is_input_checked)
 
 
 @dataclass
@@ -75,8 +86,14 @@ class _Case:
     """One set of questions at one instant, with what has been worked out for several of them."""
 
     def __init__(
-        self, questions: Sequence[Question], setting: Setting, at: datetime, what_if: WhatIf
+        self,
+        questions: Sequence[Question],
+        setting: Setting,
+        at: datetime,
+        what_if: WhatIf,
+        is_explained: bool,
     ) -> None:
+        self.is_explained = is_explained
         self.questions, self.setting, self.at, self.what_if = questions, setting, at, what_if
         self.horizon = at + HORIZON if at < FOREVER - HORIZON else FOREVER
         dimensions = setting.dimensions | what_if.dimensions
@@ -253,7 +270,7 @@ class _Case:
 
     def _look_upstream(self, point_of: Sequence[int]) -> None:
         """Fetch, once for all, what those questions may have missed that no chain carries."""
-        vendors, variants = set(), set()
+        missing: list[Question] = []
         for n, p in enumerate(point_of):
             question = self.questions[n]
             policy, _ = self.policies[question.territory]
@@ -263,21 +280,36 @@ class _Case:
             if carried is not None:
                 self.agreements[p] = carried
             else:
-                vendors.add(question.vendor_id)
-                variants.add(question.variant_id)
-        if vendors:
-            rows = evaluator.find_upstream(
-                sorted(vendors), sorted(variants), setting=self.setting, at=self.at, what_if=self.what_if
-            )
-            self.missed = _Missed(rows, self.at)
-            self.found.holds |= rows.holds
-            self.found.suspensions |= rows.suspensions
+                missing.append(question)
+        if not missing or not self.is_explained:
+            return
+        vendors = sorted({question.vendor_id for question in missing})
+        variants = sorted({question.variant_id for question in missing})
+        is_at_once = len(vendors) <= _AT_ONCE
+        rows = evaluator.find_upstream(
+            vendors,
+            variants,
+            setting=self.setting,
+            at=self.at,
+            what_if=self.what_if,
+            with_scopes=is_at_once,
+        )
+        self.missed = _Missed(rows, self.at)
+        self.found.holds |= rows.holds
+        self.found.suspensions |= rows.suspensions
+        if not is_at_once:
+            pairs = {(self._starts(question), question.vendor_id) for question in missing}
+            between = {row.version_id for pair in pairs for row in self.missed.between(*pair)}
+            evaluator.find_scopes(rows, sorted(between), variants, what_if=self.what_if)
+
+    def _starts(self, question: Question) -> frozenset[int]:
+        return self.families[question.manufacturer_id].roots | {question.manufacturer_id}
 
     def _nearly_carried(self, n: int, question: Question, policy: Policy) -> Ground:
         family = self.families[question.manufacturer_id]
         edges = []
-        starts = frozenset({question.manufacturer_id, *family.roots})
-        for agreement in self.missed.between(starts, question.vendor_id):
+        for row in self.missed.between(self._starts(question), question.vendor_id):
+            agreement = self.missed.agreement(row)
             failures = rules.link_failures(
                 agreement,
                 question,
@@ -499,15 +531,15 @@ class _Missed:
             )
         return self._upstream[vendor_id]
 
-    def between(self, starts: frozenset[int], vendor_id: int) -> list[rules.Agreement]:
+    def between(self, starts: frozenset[int], vendor_id: int) -> list[Upstream]:
         """The agreements that lie on some way from one of the starts to this vendor."""
         below = self._downstream_of(starts)
-        found: list[rules.Agreement] = []
+        found: list[Upstream] = []
         seen, waiting = {vendor_id}, [vendor_id]
         while waiting:
             for row in self._by_grantee.get(waiting.pop(), ()):
                 if row.grantor_id in below:
-                    found.append(self._agreement(row))
+                    found.append(row)
                     if row.grantor_id not in seen:
                         seen.add(row.grantor_id)
                         waiting.append(row.grantor_id)
@@ -523,7 +555,7 @@ class _Missed:
             self._downstream[starts] = seen
         return self._downstream[starts]
 
-    def _agreement(self, row: Upstream) -> rules.Agreement:
+    def agreement(self, row: Upstream) -> rules.Agreement:
         if row.version_id not in self._values:
             scope = self._rows.scopes.get(row.version_id, {})
             self._values[row.version_id] = rules.Agreement(

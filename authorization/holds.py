@@ -110,6 +110,10 @@ def check_exemption(exemption: Exemption, *, at: datetime) -> Exemption:
     )
 
 
+def check_placer(placed_by: str) -> str:
+    return doors.clean_text("placed_by", placed_by, at_most=150, cure="Say who places the hold.")
+
+
 def place_under_fence(
     *,
     code: str,
@@ -144,7 +148,7 @@ def place_under_fence(
     kept = {part: check_exemption(each, at=at) for part, each in enumerate(exemptions, start=1)}
     fields = {
         "reach": reach,
-        "placed_by": doors.clean_text("placed_by", placed_by, at_most=150, cure="Say who places the hold."),
+        "placed_by": check_placer(placed_by),
         "reason_code": doors.clean_text(
             "reason_code", reason_code, at_most=64, cure="Give the reason's code, e.g. REGULATOR_ORDER."
         ),

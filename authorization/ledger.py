@@ -51,6 +51,8 @@ def entry_fields(
     evidence: Mapping[str, Any] | None = None,
     revision: int | None = None,
 ) -> dict[str, Any]:
+    if not isinstance(by, Actor):
+        raise TypeError(f"Every act names who does it: by is {by!r}, no Actor.")
     return {
         "act": act,
         "subject_kind": subject_kind,

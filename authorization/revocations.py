@@ -21,6 +21,7 @@ from authorization import (
     approvals,
     decisions,
     equipment,
+    facts,
     fence,
     holds,
     ledger,
@@ -182,7 +183,9 @@ def preview(change: Imaginable, *, at: datetime) -> Preview:
     returns: list[OfferImpact] = []
     for offers in _pages(imagined.offers):
         questions = [decisions.question_for_offer(offer) for offer in offers]
-        before = decisions.answers_in(setting, questions, at=instant if imagined.is_act else at)
+        before = decisions.answers_in(
+            setting, questions, at=instant if imagined.is_act else at, is_explained=False
+        )
         after = decisions.answers_in(setting, questions, at=instant, what_if=imagined.what_if)
         for offer, now, then in zip(offers, before, after, strict=True):
             if offer.state == OfferState.SUSPENDED:
@@ -371,10 +374,8 @@ def imagine(change: Imaginable, *, at: datetime) -> Imagined:
 
 def _imagine_hold(change: PlaceHold, live: QuerySet[ListingHost], at: datetime) -> Imagined:
     targets = holds.check_targets(change.targets, reach=change.reach)
-    if Fact.objects.filter(code=change.code).exists():
-        raise InvalidFact("code", f"{change.code} exists already; take another code.")
-    if not change.placed_by.strip():
-        raise InvalidFact("placed_by", "Say who places the hold.")
+    facts.check_code(change.code)
+    holds.check_placer(change.placed_by)
     exemptions = [holds.check_exemption(exemption, at=at) for exemption in change.exemptions]
     hold = HypotheticalHold(
         fact_id=0,

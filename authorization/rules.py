@@ -1,6 +1,6 @@
 """The words of a decision: reason codes, what an answer is made of, why a record fails. Pure: no database, no Django.
 
-What holds when is said in docs/the-rules.md. `authorization.decisions` finds in SQL what passes and what fails; the
+What holds when is said in docs/the-rules.md. `authorization.evaluator` finds in SQL what passes and what fails; the
 functions here say it so that a person can act on it, and choose which chain of agreements is cited or nearly missed.
 """
 
@@ -228,7 +228,7 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why not. `message` is the nearest miss and may be shown to the vendor; `document` (a record's code) only to who
-    may see that record; `cure` is the smallest thing that would help.
+    may see that record; `cure` is the smallest thing that would help. `detail` says more to who may see the record.
     """
 
     code: str
@@ -238,6 +238,7 @@ class Reason:
     cure_by: str
     document: str = ""
     cure: str = ""
+    detail: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -347,6 +348,10 @@ def best_chain(edges: Iterable[Edge], *, start: int, goal: int) -> tuple[Edge, .
             for has_left in (False, True):
                 leading[has_left, edge.source].append(((True, edge.target), edge))
     goals = ((False, goal), (True, goal))
+    if not any(edge.distance for steps in leading.values() for _, edge in steps):
+        # Nothing fails anywhere: all ways are as near.
+        lasting = _latest_end(leading, (False, start), goals)
+        return None if lasting is None else _fewest_links(leading, (False, start), goals, lasting)
     distances = _distances(leading, (False, start))
     reached = [distances[node] for node in goals if node in distances]
     if not reached:
@@ -430,9 +435,58 @@ def _fewest_links(
 def link_failures(
     link: Agreement, question: Question, *, demands_verified: bool, is_suspended: bool, at: datetime
 ) -> tuple[Reason, ...]:
-    """Why this agreement does not carry this question; empty if it does."""
-    is_own = link.grantee_id == question.vendor_id
-    name = f"agreement {link.code}" if is_own else "an agreement further up the chain"
+    """Why this agreement does not carry this question; empty if it does.
+
+    Of an agreement between others the vendor learns neither the name nor the terms, and it is not the vendor who can
+    cure it; `detail` is for who may see it.
+    """
+    full = f"agreement {link.code}"
+    failures = _link_failures(link, question, full, demands_verified, is_suspended, at)
+    if link.grantee_id == question.vendor_id:
+        return tuple([reason(code, message, link.code, cure) for code, message, cure in failures])
+    if not link.may_sublicense:
+        failures.append(
+            (
+                "SUBLICENSE_MISSING",
+                f"Agreement {link.code} does not allow sublicensing.",
+                f"The right to sublicense in {full}.",
+            )
+        )
+    return tuple([_further_up(code, message, link.code, cure) for code, message, cure in failures])
+
+
+# What a vendor is told of an agreement between others.
+_FURTHER_UP = {
+    "AGREEMENT_NOT_YET_VALID": "has not begun",
+    "AGREEMENT_EXPIRED": "has ended",
+    "AGREEMENT_REVOKED": "was revoked",
+    "AGREEMENT_SUSPENDED": "is suspended",
+    "AGREEMENT_NOT_VERIFIED": "is claimed only",
+    "AGREEMENT_SCOPE_MODEL": "does not cover this model",
+    "AGREEMENT_SCOPE_TERRITORY": "does not cover this territory",
+    "AGREEMENT_SCOPE_CHANNEL": "does not cover this channel",
+    "AGREEMENT_SCOPE_CONDITION": "does not cover this condition",
+    "SUBLICENSE_MISSING": "does not allow sublicensing",
+}
+
+
+def _further_up(code: str, message: str, document: str, cure: str) -> Reason:
+    return Reason(
+        code=code,
+        check=REASON_CODES[code].check,
+        message=f"An agreement further up the chain {_FURTHER_UP[code]}.",
+        curable=False,
+        cure_by="grantor",
+        document=document,
+        cure="Its grantor can cure it; ask whoever supplies you.",
+        detail=f"{message} Cure: {cure}",
+    )
+
+
+def _link_failures(
+    link: Agreement, question: Question, name: str, demands_verified: bool, is_suspended: bool, at: datetime
+) -> list[tuple[str, str, str]]:
+    """Code, message and cure of each failure that any link can have."""
     says = name[0].upper() + name[1:]
     failures: list[tuple[str, str, str]] = []
     if link.revoked_at is not None and at >= link.revoked_at:
@@ -448,7 +502,7 @@ def link_failures(
             (
                 "AGREEMENT_EXPIRED",
                 f"{says} ended on {link.valid_until:%Y-%m-%d}.",
-                f"Renew {name} beyond {at:%Y-%m-%d}.",
+                "A new agreement from its grantor: one that has ended is not renewed.",
             )
         )
     if at < link.valid_from:
@@ -480,24 +534,15 @@ def link_failures(
     ):
         covered = link.scope.get(dimension, frozenset())
         if ALL not in covered and value not in covered:
-            said = _covers(dimension, covered, value) if is_own else f"does not cover this {dimension}"
-            added = "this model" if dimension == "model" else value
+            wanted = "this model." if dimension == "model" else f"{value}, or list it otherwise."
             failures.append(
                 (
                     f"AGREEMENT_SCOPE_{dimension.upper()}",
-                    f"{says} {said}.",
-                    f"Extend {name} to {added}" + (" or list it otherwise." if dimension != "model" else "."),
+                    f"{says} {_covers(dimension, covered, value)}.",
+                    f"An agreement with the same grantor that covers {wanted}",
                 )
             )
-    if not is_own and not link.may_sublicense:
-        failures.append(
-            (
-                "SUBLICENSE_MISSING",
-                f"{says} does not allow sublicensing.",
-                f"The right to sublicense in {name}.",
-            )
-        )
-    return tuple(reason(code, message, link.code, cure) for code, message, cure in failures)
+    return failures
 
 
 def distance_of(failures: Iterable[Reason]) -> int:
@@ -528,7 +573,7 @@ def _covers(dimension: str, covered: frozenset[str], value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The nearest carrier approval; how it fails is said by `authorization.decisions` (see `approval_reason`)."""
+    """The nearest carrier approval; how it fails is found by `authorization.evaluator` (see `approval_reason`)."""
 
     fact_id: int
     code: str
@@ -542,11 +587,6 @@ class Approval:
     waived_until: datetime | None
     revoked_at: datetime | None
 
-    @property
-    def end(self) -> datetime:
-        ends = [instant for instant in (self.valid_until, self.waived_until, self.revoked_at) if instant]
-        return min(ends)
-
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
@@ -559,10 +599,6 @@ class Equipment:
     valid_from: datetime
     valid_until: datetime
     revoked_at: datetime | None
-
-    @property
-    def end(self) -> datetime:
-        return self.valid_until if self.revoked_at is None else min(self.valid_until, self.revoked_at)
 
 
 def approval_reason(failure: str, approval: Approval, question: Question, at: datetime) -> Reason:

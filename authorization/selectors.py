@@ -14,8 +14,10 @@ from authorization.models import (
     Fact,
     HoldTarget,
     HoldVersion,
+    ScopeTerm,
 )
-from catalog.models import ListingHost, OfferState, VariantAttribute
+from authorization.rules import ALL
+from catalog.models import ListingHost, OfferState, Organization, VariantAttribute
 
 # The column of an offer that each dimension of a hold looks at.
 _COLUMNS = {
@@ -49,8 +51,7 @@ def offers_touched_by_any(offers: QuerySet[ListingHost], fact_ids: Iterable[int]
     of_kind = {kind: [fact.pk for fact in facts if fact.kind == kind] for kind in Fact.Kind.values}
     touched = Q(pk__in=[])
     if of_kind[Fact.Kind.AGREEMENT]:
-        versions = AgreementVersion.objects.current().filter(head_id__in=of_kind[Fact.Kind.AGREEMENT])
-        touched |= Q(listing__vendor_id__in=downstream_of(versions.values_list("grantee_id", flat=True)))
+        touched |= _in_reach_of_agreements(of_kind[Fact.Kind.AGREEMENT])
     if of_kind[Fact.Kind.APPROVAL]:
         approvals = ApprovalVersion.objects.current().filter(
             head_id__in=of_kind[Fact.Kind.APPROVAL],
@@ -83,6 +84,36 @@ def offers_touched_by_any(offers: QuerySet[ListingHost], fact_ids: Iterable[int]
                 targets.setdefault(target.dimension, set()).add(target.value)
         touched |= Q(pk__in=offers_matching(ListingHost.objects.all(), targets).values("pk"))
     return offers.filter(touched)
+
+
+def _in_reach_of_agreements(fact_ids: list[int]) -> Q:
+    """Offers of whoever holds agreements from these on, whose terms some version of one of these covers.
+
+    An agreement that covered an offer in no version stood in no chain of it. Scopes of several are taken together.
+    """
+    parties = (
+        AgreementVersion.objects.filter(head_id__in=fact_ids)
+        .values_list("grantor_id", "grantee_id")
+        .distinct()
+    )
+    grantors, grantees = {grantor for grantor, _ in parties}, {grantee for _, grantee in parties}
+    covered: dict[str, set[str]] = {}
+    terms = ScopeTerm.objects.filter(version__head_id__in=fact_ids)
+    for dimension, value in terms.values_list("dimension", "value").distinct():
+        covered.setdefault(dimension, set()).add(value)
+    reach = Q(listing__vendor_id__in=downstream_of(grantees))
+    for dimension, column in (("territory", "territory"), ("channel", "channel"), ("condition", "condition")):
+        if ALL not in covered.get(dimension, set()):
+            reach &= Q(**{f"listing__{column}__in": sorted(covered.get(dimension, set()))})
+    models = covered.get("model", set())
+    if ALL not in models:
+        reach &= Q(listing__variant_id__in=sorted(int(value) for value in models))
+    elif (
+        not Organization.objects.filter(pk__in=grantors).exclude(kind=Organization.Kind.MANUFACTURER).exists()
+    ):
+        # All models, of those who may grant them: a manufacturer can for its own, and for what belongs to it.
+        reach &= Q(listing__variant__device__manufacturer_id__in=sorted(family_of(grantors)))
+    return reach
 
 
 def offers_matching(

@@ -169,8 +169,13 @@ def _still_good(
 ) -> list[Answer]:
     """The early answers if nothing moved since; decided again under the fence otherwise."""
     answers = [early.get((offer.pk, offer.version)) for offer in offers]
+    # About the same maker: the rows may have been read before the revision whose stamp the answers bear.
     if all(
-        answer is not None and answer.revision == revision and at < answer.expires_at for answer in answers
+        answer is not None
+        and answer.revision == revision
+        and at < answer.expires_at
+        and answer.is_about(offer)
+        for offer, answer in zip(offers, answers, strict=True)
     ):
         return [answer for answer in answers if answer is not None]
     return decisions.decide_offers(offers, at=at)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-BENCHMARKS = {"fence": "benchmarks.fence"}
+BENCHMARKS = {"fence": "benchmarks.fence", "decisions": "benchmarks.decisions"}
 
 
 def main() -> int:

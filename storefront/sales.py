@@ -153,8 +153,15 @@ def _current_answers(
     lines: Sequence[CartLine], answers: Sequence[Answer | None], *, counter: int, at: datetime
 ) -> list[Answer]:
     """The answers given before the fence, if nothing changed since and none has run out; else new ones."""
+    # About the same maker: the rows may have been read before the revision whose stamp the answers bear. What the
+    # vendor edited since is refused by itself.
     current = [
-        a for a in answers if a is not None and a.revision == counter and a.valid_at <= at < a.expires_at
+        answer
+        for line, answer in zip(lines, answers, strict=True)
+        if answer is not None
+        and answer.revision == counter
+        and answer.valid_at <= at < answer.expires_at
+        and answer.is_about(line.offer)
     ]
     if len(current) == len(lines):
         return current

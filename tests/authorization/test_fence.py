@@ -227,3 +227,11 @@ def test_the_transaction_id_is_taken_under_the_fence():
     with transaction.atomic():
         fence.shared()
         assert int(fence.transaction_id()) > 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_act_ahead_of_the_clock_is_refused():
+    """Every later revision would bear its time, and the shop would decide for a day that has not come."""
+    ahead = clock.now() + fence.MAX_AHEAD + timedelta(minutes=1)
+    with pytest.raises(fence.FenceMisuse, match="ahead of the shop's clock"), transaction.atomic():
+        fence.exclusive(by=BY, reason="test", at=ahead)

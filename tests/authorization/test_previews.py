@@ -495,7 +495,7 @@ def test_a_sweep_follows_an_equipment_authorization(store, time, follows):
 
 
 def test_of_two_equipment_authorizations_one_is_enough(store, time, follows):
-    make_equipment(variant=store[0][0].variant, at=time.now)
+    make_equipment(variant=store[0][0].variant, identifier="another", at=time.now)
     time.pumps()
     before = ListingHost.objects.get(pk=store[0][0].offer.pk).decision_id
     confirm(RevokeEquipment(store[0][1].pk, "REGULATOR_ORDER"), time.now)

@@ -1,16 +1,23 @@
 """A revocation from preview to the last delisting, on one connection."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from authorization import agreements, approvals, clock, holds, outbox, revocations, sweeps
+from authorization import agreements, approvals, clock, decisions, holds, outbox, revocations, sweeps
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import Delisting, LedgerEntry, OutboxRow, Revision, Revocation, Sweep
 from authorization.revocations import PlaceHold, RevokeAgreement, RevokeApproval
 from catalog.models import ListingHost, OfferState
-from seeds.factories import HostCarrierFactory, OrganizationFactory, make_agreement, make_sellable
+from seeds.factories import (
+    HostCarrierFactory,
+    OrganizationFactory,
+    VariantFactory,
+    make_agreement,
+    make_sellable,
+)
 from storefront import withdrawals
 
 pytestmark = pytest.mark.django_db
@@ -269,3 +276,25 @@ def test_a_sweep_whose_last_worker_died_before_saying_so_is_finished_by_the_next
     revocation.sweep.refresh_from_db()
     assert revocation.sweep.finished_at is not None
     assert OutboxRow.objects.filter(event="sweep.finished", handler="").exists()
+
+
+def test_a_hold_on_many_is_previewed_as_one_on_few():
+    """SQLite takes 500 arms of a compound statement: a recall has more models than that."""
+    world = make_sellable()
+    variants = [world.variant, *VariantFactory.create_batch(600)]
+    targets = tuple(("variant", str(variant.pk)) for variant in variants)
+    seen = revocations.preview(PlaceHold("H-RECALL", "CPSC", "SAFETY", "", targets), at=clock.now())
+    assert [impact.offer_id for impact in seen.falls] == [world.offer.pk]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"territory": "usa"}, {"territory": "us"}, {"channel": "tv"}, {"condition": ""}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_question_in_terms_that_nobody_knows_is_refused(changes):
+    world = make_sellable()
+    question = replace(decisions.question_for_offer(world.offer), **changes)
+    with pytest.raises(decisions.InvalidQuestion) as refused:
+        decisions.decide(question, at=clock.now())
+    assert refused.value.field in changes

@@ -92,8 +92,7 @@ FAULTS = [
     fault("leave to sublicense ignored", CHANGES, "sublicense", (
         'return f"{row}.may_sublicense"', 'return "1 = 1"')),
     fault("chains cut at two links", EVIDENCE, "_links", (
-        "WHERE a.grantee_id = link.grantor_id",
-        "WHERE link.grantee_id = link.vendor AND a.grantee_id = link.grantor_id")),
+        "WHERE link.grantor_id <> link.manufacturer", "WHERE link.grantee_id = link.vendor")),
     fault("suspended agreement taken as active", EVIDENCE, "_carries", ('if "fact" in self.dimensions', "if False")),
     fault("suspended approval taken as active", EVIDENCE, "_approvals", (
         '(16, self._is_suspended("a.head_id", "q.n") if "fact" in self.dimensions else "")', '(16, "")')),

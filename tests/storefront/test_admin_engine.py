@@ -168,7 +168,7 @@ def test_an_approval_is_recorded_with_its_waiver_and_range_and_changed(desk):
         "valid_from": "2016-01-01T00:00:00", "valid_until": "", "document": "",
     }  # fmt: skip
     add = url(ApprovalVersion, "add")
-    assert "Only an approval with limits" in page(desk.post(add, typed | {"state": "approved"}))
+    assert "Only a conditional approval has limits" in page(desk.post(add, typed | {"state": "approved"}))
     assert "give a later end" in page(desk.post(add, typed | {"software_until": "6.0"}))
     assert not Revision.objects.exists()
     assert desk.post(add, typed).status_code == 302
