@@ -19,7 +19,7 @@ from django.db.models import CharField, Exists, OuterRef, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
-from authorization import decisions, software
+from authorization import decisions, revisions, software
 from authorization.decisions import PAGE, Answer, DecisionUnavailable, InvalidQuestion
 from authorization.evaluator import Affiliation, Policy, Setting
 from authorization.facts import InvalidFact
@@ -288,6 +288,8 @@ def _begin(
         raise InvalidQuestion("limit", f"Take from 1 to {LIMIT}; the cursor leads on.")
     name = hashlib.sha256(json.dumps([*question, known_at]).encode()).hexdigest()[:32]
     if after is None:
+        if at.tzinfo is not None:
+            revisions.refuse_endless(at, field="at")
         setting = decisions.read_setting(at=at, known_at=known_at)
         return _Walk(name, setting, at, None, limit)
     try:

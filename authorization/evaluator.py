@@ -856,9 +856,10 @@ hit(n, hold_id, part) AS MATERIALIZED (
      AND (t.version_id IN (
        SELECT id FROM hold WHERE hold.reach = 'sale' AND hold.valid_from <= {self.at})) IS TRUE
 ),
-suspending(n, hold_id) AS MATERIALIZED (
-  -- `hit` once only: SQLite prepares a list anew wherever it is named, and what that names in turn.
-  SELECT hit.n, hit.hold_id
+suspending(pair) AS MATERIALIZED (
+  -- `hit` once only: SQLite prepares a list anew wherever it is named, and what that names in turn. And one column: of
+  -- two it makes no table to look up in.
+  SELECT CAST(hit.n AS text) || ':' || CAST(hit.hold_id AS text)
     FROM hit LEFT JOIN exemption x
       ON x.hold_id = hit.hold_id AND x.part = hit.part AND x.valid_from <= {self.at} AND x.valid_until > {self.at}
    WHERE hit.hold_id IN (SELECT hold_id FROM named_fact) AND (hit.part = 0 OR x.part > 0)
@@ -868,13 +869,15 @@ suspended(fact) AS MATERIALIZED (
   SELECT t.fact FROM named_fact t
    WHERE (t.hold_id IN (SELECT hold_id FROM part WHERE part.part = 0 AND part.dimensions = 0)) IS TRUE
      AND (t.hold_id IN (SELECT hold_id FROM exemption)) IS NOT TRUE
-),
-suspended_for(fact, n) AS MATERIALIZED (
-  SELECT s.fact, u.n FROM suspending u JOIN named_fact s ON s.hold_id = u.hold_id
 )"""
 
     def _is_suspended(self, fact: str, n: str) -> str:
-        return f"({fact} IN (SELECT fact FROM suspended) OR ({fact}, {n}) IN (SELECT fact, n FROM suspended_for))"
+        # Few facts are named by any hold: the first condition spares the others.
+        return (
+            f"({fact} IN (SELECT fact FROM named_fact) AND ({fact} IN (SELECT fact FROM suspended)"
+            f" OR EXISTS (SELECT 1 FROM named_fact s WHERE s.fact = {fact}"
+            f" AND CAST({n} AS text) || ':' || CAST(s.hold_id AS text) IN (SELECT pair FROM suspending))))"
+        )
 
     def _hit_rows(self) -> str:
         return f"SELECT 'hit', {self._columns(n='hit.n', integers='hit.hold_id')} FROM hit WHERE hit.part = 0"

@@ -5,7 +5,7 @@ page shows them, and JSON takes them as they are. Pure: no database, no Django.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from authorization.rules import CHECKS, FAILED, NOT_ENFORCED, PASSED, REASON_CODES, Evidence, Ground, Reason
@@ -35,6 +35,8 @@ SIGNS = {PASSED: "ok", FAILED: "NO", NOT_ENFORCED: "--", NOT_ASKED: "--"}
 
 # As authorization.findings: no answer is promised for longer.
 _HORIZON = timedelta(days=365)
+# As carriers.versions.FOREVER.
+_FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 Check = dict[str, Any]
 Tree = dict[str, Any]
@@ -56,7 +58,7 @@ def explain(answer: "Answer") -> Tree:
 def _check(name: str, ground: Ground | None, at: datetime) -> Check:
     result = ground.result if ground is not None else NOT_ASKED
     stands = ground is not None and result in (PASSED, FAILED)
-    is_open = ground is None or ground.until >= at + _HORIZON
+    is_open = ground is None or ground.until >= _horizon(at)
     return {
         "check": name,
         "title": TITLES[name],
@@ -69,16 +71,20 @@ def _check(name: str, ground: Ground | None, at: datetime) -> Check:
     }
 
 
+def _horizon(at: datetime) -> datetime:
+    return at + _HORIZON if at < _FOREVER - _HORIZON else _FOREVER
+
+
 def _evidence(item: Evidence) -> dict[str, Any]:
     return {"kind": item.kind, "code": item.code, "fact_id": item.fact_id, "version_no": item.version_no}
 
 
 def _reason(reason: Reason) -> dict[str, Any]:
-    """`nearest_miss`: what is there and why it is not enough."""
+    """`nearest_miss`: what is there and why it is not enough, in full: only staff reads a tree."""
     return {
         "code": reason.code,
         "title": REASON_CODES[reason.code].title,
-        "nearest_miss": reason.message,
+        "nearest_miss": reason.detail or reason.message,
         "document": reason.document,
         "curable": reason.curable,
         "cure_by": reason.cure_by,

@@ -106,7 +106,7 @@ def _question(options: dict[str, Any]) -> Callable[..., Page[Any]]:
     at = decisions.present(clock.now())[1]
     paging: dict[str, Any] = {
         "at": revisions.read_instant(options["at"], field="at") if options["at"] else at,
-        "known_at": revisions.read_known_at(options["known_at"]) if options["known_at"] else None,
+        "known_at": revisions.read_known_at(options["known_at"], at=at) if options["known_at"] else None,
         "limit": options["limit"],
     }
     match options["what"]:

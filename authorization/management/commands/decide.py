@@ -71,8 +71,8 @@ class Command(BaseCommand):
 
 def _ask(options: dict[str, Any]) -> Answer:
     question = _question(options)
-    known_at = revisions.read_known_at(options["known_at"]) if options["known_at"] else None
     at = decisions.present(clock.now())[1]
+    known_at = revisions.read_known_at(options["known_at"], at=at) if options["known_at"] else None
     if options["at"]:
         at = revisions.read_instant(options["at"], field="at")
     return decisions.decide(question, at=at, known_at=known_at)
