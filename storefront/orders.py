@@ -15,11 +15,10 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
-from authorization import decisions, fence, ledger, outbox
+from authorization import fence, ledger, outbox
 from authorization.actors import Actor
-from authorization.rules import REASON_CODES, Question
 from catalog.models import Stock
-from storefront import carts, payments, sales
+from storefront import carts, payments, sales, standing
 from storefront.models import Cart, CartLine, Order, PaymentIntent, RefusedCheckout
 from storefront.payments import CardDetails, PaymentRefused
 from storefront.sales import Buyer, SaleRefused
@@ -47,28 +46,6 @@ MOVES: dict[str, dict[str, str]] = {
     Order.State.SHIPPED: {},
     Order.State.REFUNDED: {},
 }
-
-
-# Reasons of a decision that a release does not pass: somebody took the authority away, or stopped it.
-WITHDRAWN = frozenset(
-    {
-        "AGREEMENT_REVOKED",
-        "AGREEMENT_SUSPENDED",
-        # What was sold was covered: an agreement on its chain was narrowed since.
-        "AGREEMENT_SCOPE_MODEL",
-        "AGREEMENT_SCOPE_TERRITORY",
-        "AGREEMENT_SCOPE_CHANNEL",
-        "AGREEMENT_SCOPE_CONDITION",
-        "SUBLICENSE_MISSING",
-        "CARRIER_APPROVAL_REVOKED",
-        "CARRIER_APPROVAL_SUSPENDED",
-        "EQUIPMENT_AUTHORIZATION_REVOKED",
-        "EQUIPMENT_AUTHORIZATION_SUSPENDED",
-        "EQUIPMENT_LISTED",
-        "ON_HOLD",
-        "VENDOR_SUSPENDED",
-    }
-)
 
 # What is announced when an order has become so.
 EVENTS: dict[str, str] = {
@@ -234,7 +211,7 @@ def release_order(*, order: Order, by: Actor, at: datetime, reason: str = "") ->
     """Let a held order go its way. Its capture, which may have been passed over, is announced again.
 
     Raises InvalidOrderMove while its goods are withdrawn: no withdrawal holds an order that is held already, so
-    another one than it was held for may be in force by now.
+    another one than it was held for may be in force by now. Raises DecisionUnavailable when that cannot be told.
     """
     with transaction.atomic():
         # No withdrawal can come between the look and the release.
@@ -249,16 +226,7 @@ def release_order(*, order: Order, by: Actor, at: datetime, reason: str = "") ->
 def _refuse_withdrawn(order: Order, *, at: datetime) -> None:
     """Authority that was taken away, or is suspended, stops a release; paper that ended since the sale does not."""
     lines = list(order.lines.select_related("decision", "listing").order_by("id"))
-    setting = decisions.read_setting(at=at, known_at=None)
-    questions = [Question(**line.decision.question) for line in lines]
-    answers = decisions.answers_in(setting, questions, at=decisions.instant_of(setting, at))
-    withdrawn = {
-        f"{line.listing.sku}: {code} ({REASON_CODES[code].title})": None
-        for line, answer in zip(lines, answers, strict=True)
-        for code in answer.reason_codes
-        if code in WITHDRAWN
-    }
-    if withdrawn:
+    if withdrawn := standing.taken_away(lines, at=at):
         raise InvalidOrderMove(
             f"Order {order.pk} cannot be released: {'; '.join(withdrawn)}. Refund it, or release it when its goods "
             "are authorized again."

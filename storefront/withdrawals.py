@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from authorization import decisions, revocations, selectors
+from authorization import decisions, holds, revocations, selectors
 from authorization.actors import SYSTEM, Actor
 from authorization.decisions import Answer
+from authorization.evaluator import HypotheticalHold, WhatIf
 from authorization.models import (
     AgreementVersion,
     ApprovalVersion,
@@ -25,6 +27,7 @@ from authorization.models import (
     EquipmentVersion,
     Fact,
     HoldTarget,
+    HoldVersion,
     Revocation,
     Sweep,
 )
@@ -76,6 +79,44 @@ def preview(change: Change, *, at: datetime) -> WithdrawalPreview:
         unshipped_orders=len(order_ids),
         first_orders=tuple(Order.objects.filter(pk__in=order_ids[:10]).order_by("id")),
     )
+
+
+def falls_with_exemption(hold: HoldVersion, part: int, *, at: datetime) -> list[tuple[ListingHost, Answer]]:
+    """The offers that fall if this exemption ends, each with its answer then. Writes nothing."""
+    parts = {0: holds.targets_of(hold)}
+    lasting: dict[int, tuple[datetime, datetime]] = {}
+    for number, exemption in holds.exemptions_of(hold).items():
+        if number != part:
+            parts[number] = exemption.targets
+            lasting[number] = (exemption.valid_from, exemption.valid_until)
+    without = HypotheticalHold(
+        fact_id=hold.head_id,
+        code=hold.head.code,
+        reach=hold.reach,
+        placed_by=hold.placed_by,
+        reason_code=hold.reason_code,
+        valid_from=hold.valid_from,
+        valid_until=hold.valid_until,
+        parts=parts,
+        exemptions=lasting,
+    )
+    what_if = WhatIf(without_holds=frozenset({hold.head_id}), holds=(without,))
+    live = ListingHost.objects.filter(state=OfferState.LIVE)
+    rows = selectors.offers_touched_by(live, hold.head).order_by("id")
+    offers = rows.select_related("listing__variant__device", "listing__vendor", "host")
+    setting = decisions.read_setting(at=at, known_at=None)
+    instant = decisions.instant_of(setting, at)
+    fallen = []
+    for chunk in batched(offers.iterator(chunk_size=CHUNK_SIZE), CHUNK_SIZE):
+        questions = [decisions.question_for_offer(offer) for offer in chunk]
+        before = decisions.answers_in(setting, questions, at=instant)
+        after = decisions.answers_in(setting, questions, at=instant, what_if=what_if)
+        fallen += [
+            (offer, then)
+            for offer, now, then in zip(chunk, before, after, strict=True)
+            if now.is_allowed and not then.is_allowed
+        ]
+    return fallen
 
 
 def confirm(

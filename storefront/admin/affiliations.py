@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from unfold.decorators import action
 from unfold.widgets import (
     UnfoldAdminSelect2Widget,
@@ -14,11 +15,11 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from authorization import affiliations, clock
+from authorization import affiliations, clock, selectors
 from authorization.actors import Actor
 from authorization.models import AffiliationVersion, Fact
 from carriers.versions import FOREVER
-from catalog.models import Organization
+from catalog.models import ListingHost, OfferState, Organization
 from storefront.admin.desk import (
     ActForm,
     FactVersionAdmin,
@@ -26,6 +27,7 @@ from storefront.admin.desk import (
     KnownFilter,
     act_page,
     next_code,
+    say_end,
     subject_or_404,
 )
 
@@ -94,6 +96,19 @@ class EndForm(ActForm):
         return f"Affiliation {fact.code} ends on {ends:%Y-%m-%d %H:%M:%S}. What rests on it is decided again."
 
 
+def _reach(fact: Fact) -> str:
+    """What an end bears on. What exactly falls cannot be shown: nothing can be asked as if a family had ended."""
+    live = ListingHost.objects.filter(state=OfferState.LIVE)
+    touched = selectors.offers_touched_by(live, fact).count()
+    offers = "1 live offer" if touched == 1 else f"{touched} live offers"
+    return (
+        f"There is no preview of this. {offers} of the two companies, and of those that belong to them, "
+        f"{'is' if touched == 1 else 'are'} decided again at the end that you set, at once where that is now: from "
+        "then on nothing can be sold that has no leave but through this affiliation, and a hold on one company no "
+        "longer stops the other through it."
+    )
+
+
 @admin.register(AffiliationVersion)
 class AffiliationAdmin(FactVersionAdmin):
     list_display = ("code", "child", "parent", "may_grant_for_parent", "valid_from", "ends", "version_no")
@@ -135,5 +150,13 @@ class AffiliationAdmin(FactVersionAdmin):
             title=f"Set the end of affiliation {version.head}",
             permission="authorization.add_revocation",
             subject=version,
-            intro=f"{version.child} belongs to {version.parent}. What rests on that falls with it.",
+            intro=(
+                f"{version.child} belongs to {version.parent}. Valid until (UTC): {say_end(version.valid_until)}.\n"
+                f"{_reach(version.head)}"
+            ),
+            is_danger=True,
+            link=(
+                reverse("resting_on", args=[Fact.Kind.AFFILIATION, version.head_id]),
+                "What rests on it now",
+            ),
         )

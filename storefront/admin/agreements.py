@@ -7,7 +7,8 @@ from django import forms
 from django.contrib import admin
 from django.db.models import CharField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Cast
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -19,13 +20,14 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from authorization import agreements
+from authorization import agreements, clock
 from authorization.actors import Actor
 from authorization.models import AgreementVersion, Assurance, Fact, ScopeTerm
 from authorization.rules import ALL
 from carriers.versions import FOREVER
 from catalog.models import Channel, Condition, Organization, Variant
 from storefront.admin.desk import (
+    ANY,
     ActForm,
     InstantField,
     KnownFilter,
@@ -33,10 +35,9 @@ from storefront.admin.desk import (
     WithdrawableAdmin,
     act_page,
     next_code,
+    say_end,
     subject_or_404,
 )
-
-_ANY = (ALL, "all, also those to come")
 
 
 class AgreementForm(ActForm):
@@ -80,10 +81,10 @@ class AgreementForm(ActForm):
         help_text="ISO 3166-1 codes with commas between, or *",
     )
     channels = forms.MultipleChoiceField(
-        choices=[_ANY, *Channel.choices], widget=UnfoldAdminCheckboxSelectMultipleWidget
+        choices=[ANY, *Channel.choices], widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
     conditions = forms.MultipleChoiceField(
-        choices=[_ANY, *Condition.choices], widget=UnfoldAdminCheckboxSelectMultipleWidget
+        choices=[ANY, *Condition.choices], widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
     valid_from = InstantField(label="Valid from (UTC)")
     valid_until = InstantField(
@@ -137,6 +138,37 @@ class VerifyForm(ActForm):
         return f"Agreement {fact.code} is verified. The offers that wait for it are decided again."
 
 
+class RenewForm(ActForm):
+    submit_label = "Renew the agreement"
+
+    valid_until = InstantField(
+        required=False, label="New end (UTC)", help_text="Later than now recorded; it itself no longer counts"
+    )
+    has_no_end = forms.BooleanField(
+        required=False, widget=UnfoldBooleanWidget, label="It has no end from now on"
+    )
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Who of the grantor renewed it, when, and by which way",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if "valid_until" in cleaned and bool(cleaned["valid_until"]) == cleaned["has_no_end"]:
+            self.add_error("valid_until", "Give the new end, or tick that it has none: one of the two.")
+        return cleaned
+
+    def run(self, *, by: Actor, at: datetime) -> str:
+        fact: Fact = self.subject.head
+        until = self.cleaned_data["valid_until"] or FOREVER
+        agreements.renew_agreement(
+            fact=fact, valid_until=until, by=by, at=at, reason=self.cleaned_data["reason"]
+        )
+        lasts = "it has" if until >= FOREVER else "it lasts until"
+        return f"Agreement {fact.code} is renewed: {lasts} {say_end(until)}."
+
+
 class ScopeTermInline(ReadOnlyInline):
     model = ScopeTerm
     fields = ("dimension", "value", "named")
@@ -168,6 +200,7 @@ class AgreementAdmin(WithdrawableAdmin):
         "grantee",
         "show_assurance",
         "show_state",
+        "may_sublicense",
         "covers",
         "valid_from",
         "ends",
@@ -188,7 +221,7 @@ class AgreementAdmin(WithdrawableAdmin):
     )
     readonly_fields = ("ends",)
     inlines = (ScopeTermInline,)
-    actions_row = actions_detail = ("revoke", "verify", "suspend")
+    actions_row = actions_detail = ("revoke", "narrow", "renew", "verify", "suspend")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AgreementVersion]:
         rows: QuerySet[AgreementVersion] = super().get_queryset(request).prefetch_related("scope_terms")
@@ -204,9 +237,18 @@ class AgreementAdmin(WithdrawableAdmin):
             initial={"code": next_code("AG", Fact.Kind.AGREEMENT), "channels": [ALL], "conditions": ["new"]},
         )
 
-    @display(description="state", ordering="state", label={"active": "success", "revoked": "danger"})
+    @display(
+        description="state",
+        ordering="state",
+        label={"active": "success", "not begun": "info", "ended": "warning", "revoked": "danger"},
+    )
     def show_state(self, version: AgreementVersion) -> str:
-        return version.state
+        if version.state != AgreementVersion.State.ACTIVE:
+            return version.state
+        now = clock.now()
+        if version.valid_until <= now:
+            return "ended"
+        return "not begun" if version.valid_from > now else version.state
 
     @display(
         description="assurance", ordering="assurance", label={"verified": "success", "claimed": "warning"}
@@ -230,7 +272,33 @@ class AgreementAdmin(WithdrawableAdmin):
     def fits(self, action: str, row: AgreementVersion) -> bool:
         if action == "verify" and row.assurance == Assurance.VERIFIED:
             return False
+        if action == "renew" and row.valid_until >= FOREVER:
+            return False
+        if action in ("narrow", "renew") and row.valid_until <= clock.now():
+            return False
         return row.rev_to is None and row.state == AgreementVersion.State.ACTIVE
+
+    @action(description="Narrow", icon="compress", permissions=["withdraw"])
+    def narrow(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(reverse("admin:narrow_agreement", args=[version.head_id]))
+
+    @action(description="Renew", icon="update", permissions=["act"])
+    def renew(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        now = agreements.current(version.head)
+        return act_page(
+            self,
+            request,
+            RenewForm,
+            title=f"Renew agreement {version.head}",
+            permission="authorization.change_agreementversion",
+            subject=version,
+            intro=(
+                f"{now.grantor} lets {now.grantee} sell, {now.get_assurance_display()}. "
+                f"Valid until (UTC): {say_end(now.valid_until)}. Nothing else of it changes."
+            ),
+        )
 
     @action(description="Verify", icon="verified", permissions=["act"])
     def verify(self, request: HttpRequest, object_id: str) -> HttpResponse:

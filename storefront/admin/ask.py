@@ -3,7 +3,7 @@
 `?decision=<id>` asks the question of a recorded decision again: as known when it was made, and as known now.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -108,6 +108,11 @@ class AskForm(forms.Form):
     )
     decision = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
+    def __init__(self, *args: Any, recorded: Question | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Of a recorded decision whose fields nobody edited: its very question, whatever the catalog says by now.
+        self.recorded = recorded
+
     def clean_territory(self) -> str:
         return str(self.cleaned_data["territory"]).upper()
 
@@ -116,7 +121,7 @@ class AskForm(forms.Form):
         for side in SIDES:
             if cleaned.get(f"{side}_known_at") and cleaned.get(f"{side}_revision") is not None:
                 self.add_error(f"{side}_revision", "Give the instant or the revision, not both.")
-        if listing_id := cleaned.get("listing"):
+        if (listing_id := cleaned.get("listing")) and self.recorded is None:
             listing = Listing.objects.filter(pk=listing_id).first()
             asked = cleaned.get("vendor"), cleaned.get("variant")
             if listing is None:
@@ -128,6 +133,8 @@ class AskForm(forms.Form):
         return cleaned
 
     def question(self) -> Question:
+        if self.recorded is not None:
+            return self.recorded
         asked = decisions.question_for(
             **{name: self.cleaned_data[name] for name in QUESTION if name != "listing"},
         )
@@ -153,15 +160,23 @@ def ask(request: HttpRequest) -> HttpResponse:
     if not data:
         return _page(request, AskForm(initial=_defaults()))
     refusal = _apply_preset(data)
-    form = AskForm(data)
+    form = AskForm(data, recorded=_recorded_question(data, decision))
     if refusal:
         form.add_error("left_valid_at", refusal)
     if complaint:
         form.add_error(None, complaint)
     columns: list[Column] = []
+    is_answered = True
     if form.is_valid():
-        columns = _columns(form, decision)
-    return _page(request, form, columns, decision)
+        try:
+            columns = _columns(form, decision)
+        except DecisionUnavailable as error:
+            form.add_error(None, f"{error} Ask again.")
+            is_answered = False
+    page = _page(request, form, columns, decision)
+    if not is_answered:
+        page.status_code = 503
+    return page
 
 
 def _page(
@@ -223,15 +238,8 @@ def _filled(asked: QueryDict, decision: Decision | None) -> QueryDict:
     """What was asked; of a decision that is asked about anew, its own question at its own moments."""
     data = asked.copy()
     if decision is not None and "vendor" not in data:
-        question = decision.question
-        data["vendor"] = _text(Organization.objects.filter(pk=question["vendor_id"]), "slug")
-        data["variant"] = _text(Variant.objects.filter(pk=question["variant_id"]), "slug")
-        data["host"] = _text(HostCarrier.objects.filter(pk=question["host_id"]), "code")
-        for name in ("territory", "channel", "condition"):
-            data[name] = question[name]
-        # What was decided before the question knew of software was decided for none stated.
-        data["software"] = question.get("software", "")
-        data["listing"] = str(question.get("listing_id") or "")
+        for name, value in _fields_of(decision).items():
+            data[name] = value
         for side in SIDES:
             data[f"{side}_valid_at"] = _written(decision.valid_at)
         data["left_revision"] = str(decision.revision)
@@ -239,6 +247,28 @@ def _filled(asked: QueryDict, decision: Decision | None) -> QueryDict:
         for name, value in _defaults().items():
             data.setdefault(name, value)
     return data
+
+
+def _fields_of(decision: Decision) -> dict[str, str]:
+    """The question of a recorded decision, as the form's fields say it."""
+    question = decision.question
+    return {
+        "vendor": _text(Organization.objects.filter(pk=question["vendor_id"]), "slug"),
+        "variant": _text(Variant.objects.filter(pk=question["variant_id"]), "slug"),
+        "host": _text(HostCarrier.objects.filter(pk=question["host_id"]), "code"),
+        **{name: question[name] for name in ("territory", "channel", "condition")},
+        # What was decided before the question knew of software was decided for none stated.
+        "software": question.get("software", ""),
+        "listing": str(question.get("listing_id") or ""),
+    }
+
+
+def _recorded_question(data: QueryDict, decision: Decision | None) -> Question | None:
+    """The question that was decided, while the fields still say it; None once one was edited."""
+    if decision is None:
+        return None
+    is_edited = any(data.get(name, "").strip() != value for name, value in _fields_of(decision).items())
+    return None if is_edited else Question(**decision.question)
 
 
 def _text(rows: Any, column: str) -> str:
@@ -275,40 +305,45 @@ def _apply_preset(data: QueryDict) -> str:
 
 
 def _columns(form: AskForm, decision: Decision | None) -> list[Column]:
-    """Both answers, or none and the refusal at its field."""
+    """Both answers, or none and the refusal at its field. Raises DecisionUnavailable."""
     question, side = form.question(), SIDES[0]
     columns: list[Column] = []
     try:
         newest, now = decisions.present(clock.now())
         for side in SIDES:
-            columns += [_column(form.cleaned_data, side, question, decision, newest, now)]
+            columns += [_column(form, side, question, decision, newest, now)]
     except InvalidQuestion as refused:
         field = f"{side}_revision" if refused.field == "known_at" else refused.field
         form.add_error(field if field in form.fields else None, refused.message)
-        return []
-    except DecisionUnavailable as error:
-        form.add_error(None, f"{error} Ask again.")
         return []
     return columns
 
 
 def _column(
-    said: Mapping[str, Any],
+    form: AskForm,
     side: str,
     question: Question,
     decision: Decision | None,
     newest: int,
     now: datetime,
 ) -> Column:
+    said = form.cleaned_data
     valid_at, known_at, revision = (said[f"{side}_{name}"] for name in ("valid_at", "known_at", "revision"))
     at = valid_at or now
+    revisions.refuse_endless(at, field=f"{side}_valid_at")
     if decision is not None and valid_at == decision.valid_at.replace(microsecond=0):
         # The picker writes whole seconds; the decision was made at this very instant.
         at = decision.valid_at
     known = newest if revision is None else revision
     if known_at is not None:
+        revisions.refuse_future(known_at, at=now, field=f"{side}_known_at")
         known = revisions.revision_at(known_at)
-    answer = decisions.decide(question, at=at, known_at=known)
+    if form.recorded is None:
+        answer = decisions.decide(question, at=at, known_at=known)
+    else:
+        # It was checked when it was decided, against the catalog of then.
+        setting = decisions.read_setting(at=at, known_at=known)
+        answer = decisions.answers_in(setting, [question], at=at)[0]
     when = f"{at:%Y-%m-%d %H:%M:%S} UTC" if valid_at else "now"
     if revision is None and known_at is None:
         knowing = "as we know it now"

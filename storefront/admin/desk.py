@@ -4,10 +4,11 @@ Facts, listings, orders and records are never deleted and never saved by a form:
 buttons call the same named functions as API and scenarios do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -26,9 +27,10 @@ from unfold.widgets import DATETIME_CLASSES
 
 from authorization import clock, ledger
 from authorization.actors import Actor
+from authorization.decisions import DecisionUnavailable
 from authorization.facts import InvalidFact
 from authorization.models import Fact
-from authorization.rules import REASON_CODES
+from authorization.rules import ALL, REASON_CODES
 from carriers.versions import FOREVER
 from storefront.requests import actor_of
 
@@ -155,7 +157,7 @@ class FactVersionAdmin(ReadOnlyAdmin):
     @display(description="valid until", ordering="valid_until")
     def ends(self, version: Any) -> str:
         """An end, or that there is none."""
-        return "no end" if version.valid_until >= FOREVER else f"{version.valid_until:%Y-%m-%d %H:%M:%S}"
+        return say_end(version.valid_until)
 
 
 class WithdrawableAdmin(FactVersionAdmin):
@@ -173,6 +175,11 @@ class WithdrawableAdmin(FactVersionAdmin):
     )
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         version = subject_or_404(self, request, object_id)
+        if not self.fits("revoke", version):
+            # The buttons of a list are the same for all of its rows.
+            so_far = version.get_state_display() if version.rev_to is None else "no longer what is known"
+            messages.error(request, f"{version} is {so_far}: there is nothing to revoke.")
+            return HttpResponseRedirect(changelist_url(self))
         return HttpResponseRedirect(reverse(f"admin:{self.revoke_page}", args=[version.head_id]))
 
     @action(description="Suspend: place a hold on it", icon="front_hand", permissions=["withdraw"])
@@ -196,6 +203,9 @@ class InstantInput(forms.DateTimeInput):
         )
 
 
+# The choice of a term that knows no bounds.
+ANY = (ALL, "all, also those to come")
+
 # No mobile phone was on sale anywhere before: an earlier date is a slip of the hand.
 EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
 
@@ -210,6 +220,10 @@ class InstantField(forms.DateTimeField):
         if instant is not None and instant < EARLIEST:
             raise forms.ValidationError(f"{instant:%Y} is too early; take a year from {EARLIEST:%Y} on.")
         return instant
+
+
+# Said where an act or its preview needs a decision that cannot be made.
+UNDECIDED = "It could not be computed what this would bring. Nothing was done. Try again in a moment."
 
 
 class ActForm(forms.Form):
@@ -241,9 +255,16 @@ def act_page(
     initial: Mapping[str, Any] | None = None,
     done_url: str = "",
     refusals: tuple[type[Exception], ...] = (InvalidFact,),
+    impact: Callable[[], Mapping[str, Any]] | None = None,
+    **context: Any,
 ) -> HttpResponse:
-    """The page of one act: the form, then the act. A refused input comes back with all that was typed."""
+    """The page of one act: the form, then the act. A refused input comes back with all that was typed.
+
+    `impact` says what the act would bring, for the page to show above the form. Where it refuses, so would the act.
+    While the engine cannot decide, the page says that nothing was done, and answers 503.
+    """
     require(request, permission)
+    is_decided = True
     if request.method == "POST":
         form = form_class(request.POST, subject=subject)
         if form.is_valid():
@@ -251,18 +272,34 @@ def act_page(
                 sentence = form.run(by=actor_of(request), at=clock.now())
             except refusals as error:
                 form.refuse(getattr(error, "field", ""), getattr(error, "message", str(error)))
+            except DecisionUnavailable:
+                is_decided = False
             else:
                 messages.success(request, sentence)
                 return HttpResponseRedirect(done_url or changelist_url(screen))
     else:
         form = form_class(initial=initial, subject=subject)
-    context = {
-        "form": form,
-        "intro": intro,
-        "cancel_url": done_url or changelist_url(screen),
-        "original": subject,
-    }
+    back = done_url or changelist_url(screen)
+    try:
+        shown = impact() if impact is not None else {}
+    except refusals as error:
+        if request.method != "POST":
+            messages.error(request, getattr(error, "message", str(error)))
+            return HttpResponseRedirect(back)
+        shown = {}
+    except DecisionUnavailable:
+        shown, is_decided = {}, False
+    context |= {"form": form, "intro": intro, "cancel_url": back, "original": subject, **shown}
+    if not is_decided:
+        return undecided_page(screen, request, title=title, **context)
     return desk_page(screen, request, "desk/act.html", title=title, **context)
+
+
+def undecided_page(screen: ModelAdmin, request: HttpRequest, *, title: str, **context: Any) -> HttpResponse:
+    """The page of an act that nothing came of, with all that was typed. Context: as of desk/act.html."""
+    page = desk_page(screen, request, "desk/act.html", title=title, **context | {"moved": UNDECIDED})
+    page.status_code = 503
+    return page
 
 
 def desk_page(
@@ -299,6 +336,11 @@ def change_url(row: Model) -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
+def ask_url(decision_id: UUID) -> str:
+    """Where the question of this decision is asked again."""
+    return f"{reverse('ask_the_engine')}?decision={decision_id}"
+
+
 # --- how things are said ------------------------------------------------------------------------------------
 
 
@@ -332,6 +374,16 @@ def say_reasons(codes: list[str]) -> str:
     return "; ".join(
         REASON_CODES[code].title if code in REASON_CODES else _SHOP_WORDS.get(code, code) for code in codes
     )
+
+
+def say_list(names: Sequence[str], *, last: str = " and ", at_most: int = 20) -> str:
+    """The first names, and how many more there are."""
+    said = [*names[:at_most], *([f"{len(names) - at_most} more"] if len(names) > at_most else [])]
+    return last.join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
+
+
+def say_end(until: datetime) -> str:
+    return "no end" if until >= FOREVER else f"{until:%Y-%m-%d %H:%M:%S}"
 
 
 def say_amount(amount: Decimal, currency: str) -> str:

@@ -26,7 +26,7 @@ from authorization.models import (
     SaleTicket,
 )
 from authorization.rules import CHECKS
-from storefront.admin.desk import ReadOnlyAdmin, ReadOnlyInline, RecordAdmin, subject_or_404
+from storefront.admin.desk import ReadOnlyAdmin, ReadOnlyInline, RecordAdmin, ask_url, subject_or_404
 
 # Which check a record of this kind is evidence of; of the other kinds it is the one of that name.
 _CHECK_OF = {"hosting": "host", "affiliation": "agreement", "variant": "radio", "network": "radio"}
@@ -237,6 +237,11 @@ class DecisionAdmin(RecordAdmin):
     fields = ("id", "offer", "outcome", "grounds", "question", ("valid_at", "expires_at"), "revision")
     readonly_fields = ("grounds",)
     inlines = (EvidenceInline,)
+    actions_detail = ("ask",)
+
+    @action(description="Ask the engine about it", icon="contact_support", permissions=["view"])
+    def ask(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(ask_url(subject_or_404(self, request, object_id).pk))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         # The button of an offer leads here with it.
@@ -274,9 +279,11 @@ def _grounds(decision: Decision) -> Iterator[tuple[str, str]]:
                 # Decisions from before cures were said do not have one.
                 cure = reason.get("cure") or "none on record"
                 document = f" ({reason['document']})" if reason["document"] else ""
+                # What is for the vendor leaves out the papers of others.
+                said = reason.get("detail") or reason["message"]
                 yield (
                     check,
-                    f"{reason['code']}{document}: {reason['message']} Cure, by {reason['cure_by']}: {cure}",
+                    f"{reason['code']}{document}: {said} Cure, by {reason['cure_by']}: {cure}",
                 )
 
 

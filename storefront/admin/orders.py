@@ -7,6 +7,8 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
@@ -19,6 +21,7 @@ from storefront.admin.desk import (
     ReadOnlyInline,
     RecordAdmin,
     act_page,
+    ask_url,
     change_url,
     say_amount,
     say_reasons,
@@ -78,8 +81,9 @@ class OrderLineInline(ReadOnlyInline):
         "price",
         "plan_price",
         "decision",
+        "ask",
     )
-    readonly_fields = ("price", "plan_price")
+    readonly_fields = ("price", "plan_price", "ask")
     show_change_link = False
     show_title = False
 
@@ -96,6 +100,13 @@ class OrderLineInline(ReadOnlyInline):
     @display(description="price of the plan")
     def plan_price(self, line: OrderLine) -> str:
         return say_amount(line.plan_price_amount, line.price_currency) if line.plan_price_amount else ""
+
+    @display(description="why it was sold")
+    def ask(self, line: OrderLine) -> SafeString:
+        return format_html(
+            '<a class="text-primary-600 underline dark:text-primary-500" href="{}">Ask the engine about it</a>',
+            ask_url(line.decision_id),
+        )
 
 
 @admin.register(Order)

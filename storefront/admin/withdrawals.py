@@ -19,17 +19,19 @@ from django.urls import URLPattern, path
 from unfold.decorators import display
 
 from authorization import agreements, approvals, clock, equipment, sweeps
+from authorization.decisions import DecisionUnavailable
 from authorization.facts import InvalidFact
-from authorization.models import Fact, Revocation, Sweep, SweepChunk
+from authorization.models import AgreementVersion, Fact, HoldTarget, Revocation, Sweep, SweepChunk
 from authorization.revocations import (
     WITHDRAWAL_REASONS,
     OfferImpact,
     Preview,
     WorldMoved,
 )
-from catalog.models import Listing
+from catalog.models import Listing, VariantAttribute
 from storefront import withdrawals
 from storefront.admin.desk import (
+    UNDECIDED,
     ReadOnlyAdmin,
     ReadOnlyInline,
     change_url,
@@ -41,6 +43,7 @@ from storefront.admin.desk import (
 )
 from storefront.admin.withdrawal_forms import (
     HoldForm,
+    NarrowAgreementForm,
     RevokeAgreementForm,
     RevokeApprovalForm,
     RevokeEquipmentForm,
@@ -119,6 +122,15 @@ def _preview_context(preview: WithdrawalPreview) -> dict[str, Any]:
         "shown": SHOWN,
         "vendors": f"of {vendors} vendor{'' if vendors == 1 else 's'}",
         "orders": [(order, change_url(order)) for order in preview.first_orders],
+    } | returns_context(impact)
+
+
+def returns_context(impact: Preview) -> dict[str, Any]:
+    """What would come back, as desk/returns.html shows it."""
+    return {
+        "returns": [(offer, ", ".join(offer.evidence_codes)) for offer in impact.returns[:SHOWN]],
+        "returning": len(impact.returns),
+        "shown": SHOWN,
     }
 
 
@@ -170,6 +182,7 @@ class RevocationAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view
         own = [
             path("revoke-agreement/<int:fact_id>/", view(self.revoke_agreement), name="revoke_agreement"),
+            path("narrow-agreement/<int:fact_id>/", view(self.narrow_agreement), name="narrow_agreement"),
             path("revoke-approval/<int:fact_id>/", view(self.revoke_approval), name="revoke_approval"),
             path("revoke-equipment/<int:fact_id>/", view(self.revoke_equipment), name="revoke_equipment"),
             path("place-hold/", view(self.place_hold), name="place_hold"),
@@ -188,6 +201,23 @@ class RevocationAdmin(ReadOnlyAdmin):
             title=f"Revoke agreement {fact}",
             about=about,
             initial=initial,
+            fact=fact,
+        )
+
+    def narrow_agreement(self, request: HttpRequest, fact_id: int) -> HttpResponse:
+        require(request, "authorization.add_revocation")
+        fact = get_object_or_404(Fact, pk=fact_id, kind=Fact.Kind.AGREEMENT)
+        version = agreements.current(fact)
+        if version.state == AgreementVersion.State.REVOKED or version.valid_until <= clock.now():
+            messages.error(request, f"{fact} is over; nothing is left of it to narrow.")
+            return HttpResponseRedirect(changelist_url(self))
+        about = f"{version.grantor} lets {version.grantee} sell ({version.get_assurance_display()})."
+        return self._withdraw(
+            request,
+            NarrowAgreementForm,
+            title=f"Narrow agreement {fact}",
+            about=about,
+            initial={"requested_by": version.grantor.name, "reason_code": "MANUFACTURER_DISCLAIMS"},
             fact=fact,
         )
 
@@ -256,12 +286,33 @@ class RevocationAdmin(ReadOnlyAdmin):
         initial: dict[str, Any],
         fact: Fact | None,
     ) -> HttpResponse:
-        at = clock.now()
         page = _WithdrawalPage(self, request, title, about)
+        try:
+            return self._step(page, request, form_class, initial=initial, fact=fact)
+        except DecisionUnavailable:
+            messages.error(request, UNDECIDED)
+            form = form_class(request.POST or None, initial=initial, fact=fact)
+            for field in form.fields.values():
+                # What was typed is kept, not complained about.
+                field.required = False
+            response = page.ask(form, None)
+            response.status_code = 503
+            return response
+
+    def _step(
+        self,
+        page: "_WithdrawalPage",
+        request: HttpRequest,
+        form_class: type[WithdrawalForm],
+        *,
+        initial: dict[str, Any],
+        fact: Fact | None,
+    ) -> HttpResponse:
+        at = clock.now()
         if request.method != "POST":
             initial["word_received_at"] = at.replace(microsecond=0)
             form = form_class(initial=initial, fact=fact)
-            if fact is None:
+            if form.asks_first:
                 return page.ask(form, None)
             try:
                 return page.ask(form, withdrawals.preview(form.change(), at=at))
@@ -302,8 +353,10 @@ class RevocationAdmin(ReadOnlyAdmin):
             return page.ask(
                 form, preview, moved or Difference(("The evidence behind an offer has changed.",))
             )
+        is_less = revocation.kind == Revocation.Kind.NARROWING
+        what = "what it covers no longer" if is_less else "it"
         messages.success(
-            request, f"Done. Since {revocation.effective_at:%H:%M:%S} UTC nothing of it can be sold."
+            request, f"Done. Since {revocation.effective_at:%H:%M:%S} UTC nothing of {what} can be sold."
         )
         return HttpResponseRedirect(change_url(revocation))
 
@@ -367,6 +420,7 @@ class _WithdrawalPage:
             ("Reason", dict(form.reasons)[word["reason_code"]]),
             ("Word received (UTC)", f"{word['word_received_at']:%Y-%m-%d %H:%M:%S}"),
             ("Note", word["note"]),
+            *form.says(),
         )
         return self._show("desk/withdraw_confirm.html", form, preview, said=said)
 
@@ -375,6 +429,7 @@ class _WithdrawalPage:
     ) -> HttpResponse:
         if preview is not None:
             context |= _preview_context(preview) | {"seen": _seen(preview.impact)}
+            context["unknown_attributes"] = _unknown_attributes(form)
         back = changelist_url(self.screen)
         return desk_page(
             self.screen,
@@ -390,12 +445,24 @@ class _WithdrawalPage:
 
 def _preview_if_possible(form: WithdrawalForm, at: datetime) -> WithdrawalPreview | None:
     """What falls, while the rest of the form is still wrong; None where that very part is."""
-    if isinstance(form, HoldForm) and (form.has_target_errors() or not form.change().targets):
+    if not form.is_imaginable():
         return None
     try:
         return withdrawals.preview(form.change(), at=at)
     except InvalidFact:
         return None
+
+
+def _unknown_attributes(form: WithdrawalForm) -> list[str]:
+    """Attributes that the form names and no variant has. No error: the phone may be recorded later."""
+    named = getattr(form, "cleaned_data", {}).get("attributes") or []
+    return [
+        f"{name}={value}"
+        for name, value in (
+            (dimension.removeprefix(HoldTarget.ATTRIBUTE), value) for dimension, value in named
+        )
+        if not VariantAttribute.objects.filter(name=name, value=value, version__rev_to__isnull=True).exists()
+    ]
 
 
 def _number(text: str | None) -> int:

@@ -12,7 +12,7 @@ from authorization.decisions import Answer, decide_offers
 from authorization.models import Decision
 from authorization.offers import PublishOutcome
 from catalog.models import Listing, ListingHost, OfferState, Organization, Variant
-from storefront.api.reasons import own_documents, present_reason
+from storefront.api.reasons import own_documents, present_reasons
 from storefront.api.times import rfc3339
 
 # The status of a listing is the first of these that one of its hosts is in.
@@ -98,7 +98,7 @@ def _present_result(
         "host": offer.host.code,
         "is_live": is_live,
         "answer": answer.outcome,
-        "reasons": [present_reason(reason.as_json(), own) for reason in answer.reasons],
+        "reasons": present_reasons((reason.as_json() for reason in answer.reasons), own),
     }
 
 
@@ -123,7 +123,7 @@ def present_decisions(
                 **{name: decision.question[name] for name in ("condition", "territory", "channel")},
                 **_stated_software(decision),
             },
-            "reasons": [present_reason(reason, own) for reason in decision.reasons],
+            "reasons": present_reasons(decision.reasons, own),
             "evidence": [
                 {"kind": item["kind"], "document": item["code"], "version": item["version_no"]}
                 for item in decision.evidence
@@ -195,7 +195,7 @@ def _present_offer(offer: ListingHost, answer: Answer | None, own: frozenset[str
     }
     if answer is not None:
         shown["answer"] = answer.outcome
-        shown["reasons"] = [present_reason(reason.as_json(), own) for reason in answer.reasons]
+        shown["reasons"] = present_reasons((reason.as_json() for reason in answer.reasons), own)
     if offer.state == OfferState.LIVE and offer.decision_id:
         shown["decision_id"] = str(offer.decision_id)
     if offer.pk is not None:

@@ -19,8 +19,19 @@ def own_documents(vendor: Organization, codes: Iterable[str]) -> frozenset[str]:
     return frozenset(held.values_list("head__code", flat=True))
 
 
+def present_reasons(reasons: Iterable[Mapping[str, Any]], own: frozenset[str]) -> list[dict[str, Any]]:
+    """Each once: of records that are not named to the vendor, several may read alike."""
+    shown = [present_reason(reason, own) for reason in reasons]
+    return list(
+        {(each["code"], each["message"], each["cure"], each.get("document")): each for each in shown}.values()
+    )
+
+
 def present_reason(reason: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:
-    """`reason` as authorization.rules.Reason.as_json writes it, from an answer or from a kept decision."""
+    """`reason` as authorization.rules.Reason.as_json writes it, from an answer or from a kept decision.
+
+    Its `detail`, which names the papers of others, is for the desk only.
+    """
     links = [
         {
             "rel": "describedby",

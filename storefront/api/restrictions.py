@@ -17,7 +17,7 @@ from catalog.models import Channel, Condition, Organization
 from storefront.api.fields import Members, OneOf, Pattern, SoftwareVersion, Text, name_list, read_body
 from storefront.api.hosts import find_hosts, served_hosts, unknown_host_message
 from storefront.api.problems import RETRY_AFTER_S, FieldError, Problem, invalid, json_pointer
-from storefront.api.reasons import own_documents, present_reason
+from storefront.api.reasons import own_documents, present_reasons
 from storefront.api.times import rfc3339
 from storefront.api.variants import find_variants, unknown_variant_messages
 from storefront.api.views import VendorView
@@ -178,5 +178,5 @@ def _present_restriction(
         "condition": asked["condition"],
         "channel": asked["channel"],
         "software": asked["software"],
-        "reasons": [present_reason(reason.as_json(), own) for reason in answer.reasons],
+        "reasons": present_reasons((reason.as_json() for reason in answer.reasons), own),
     }

@@ -104,6 +104,48 @@ def test_only_own_documents_are_named(world: SmallWorld, api: Caller) -> None:
         assert hidden not in json.dumps(answer)
 
 
+def test_the_papers_of_others_read_alike_are_said_once_and_never_by_name(world: SmallWorld) -> None:
+    """A chain maker -> first -> second -> vendor; its two upper links are for Canada. Wherever the API says why not."""
+    vendor = factories.OrganizationFactory.create(slug="vendor-two")
+    first = factories.OrganizationFactory.create(kind="distributor", slug="secret-one")
+    second = factories.OrganizationFactory.create(kind="distributor", slug="secret-two")
+    maker = world.approved.device.manufacturer
+    links = [
+        factories.make_agreement(
+            grantor=grantor, grantee=grantee, at=world.at, code=code, may_sublicense=True, territories=["CA"]
+        )
+        for grantor, grantee, code in ((maker, first, "AG-SECRET-1"), (first, second, "AG-SECRET-2"))
+    ]
+    factories.make_agreement(grantor=second, grantee=vendor, at=world.at, code="AG-OWN")
+    own = caller_of(vendor)
+
+    answer = ask(own, question(world))
+    assert codes(answer["restrictions"][0]) == ["AGREEMENT_SCOPE_TERRITORY"]
+    [reason] = answer["restrictions"][0]["reasons"]
+    assert reason["message"] == "An agreement further up the chain does not cover this territory."
+    assert (reason["curable"], reason["cure_by"]) == (False, "grantor")
+    assert [link["rel"] for link in reason["links"]] == ["describedby"]
+
+    said = [json.dumps(answer)]
+    for response in (
+        own.put("/v1/listings/SKU-1", world.body()),
+        own.post("/v1/listings/SKU-1/publish"),
+        own.get("/v1/listings/SKU-1"),
+        own.get("/v1/listings"),
+        own.get("/v1/listings/SKU-1/decisions"),
+    ):
+        assert response.status_code != 404, response.content
+        said.append(response.content.decode())
+    # The publishing was decided and kept, in the desk's words too.
+    kept = Decision.objects.get(offer__listing__vendor=vendor)
+    assert {reason["document"] for reason in kept.reasons} == {"AG-SECRET-1", "AG-SECRET-2"}
+    for text in said:
+        assert "AG-SECRET" not in text
+        assert '"detail": "A' not in text
+        assert "secret-" not in text
+    assert all(str(link) not in text for link in links for text in said)
+
+
 def test_bulk_is_the_single_call_a_hundred_times(world: SmallWorld, api: Caller) -> None:
     asked = [
         question(world, variant=variant, hosts=hosts, condition=condition)

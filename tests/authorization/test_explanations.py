@@ -138,8 +138,8 @@ def test_the_revision_of_an_instant_is_the_last_at_or_before_it(instant, known):
 
 @pytest.mark.usefixtures("two_revisions")
 def test_a_revision_is_written_as_its_number_or_as_an_instant():
-    assert revisions.read_known_at("2") == 2
-    assert revisions.read_known_at("2016-02-01T07:00:00-05:00") == 1
+    assert revisions.read_known_at("2", at=LATER) == 2
+    assert revisions.read_known_at("2016-02-01T07:00:00-05:00", at=LATER) == 1
     assert revisions.recorded_at(1) == AT
     assert revisions.recorded_at(3) is None
 
@@ -148,5 +148,22 @@ def test_a_revision_is_written_as_its_number_or_as_an_instant():
 @pytest.mark.usefixtures("two_revisions")
 def test_what_is_neither_is_refused_with_the_cure(text):
     with pytest.raises(InvalidQuestion, match=r"2016-02-01T12:00:00|add one") as refused:
-        revisions.read_known_at(text)
+        revisions.read_known_at(text, at=LATER)
     assert refused.value.field == "known_at"
+
+
+@pytest.mark.usefixtures("two_revisions")
+def test_what_will_be_known_is_not_said():
+    assert revisions.read_known_at(LATER.isoformat(), at=LATER) == 2
+    with pytest.raises(InvalidQuestion, match="is to come") as refused:
+        revisions.read_known_at((LATER + timedelta(seconds=1)).isoformat(), at=LATER)
+    assert refused.value.field == "known_at"
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"]
+)
+def test_an_instant_beyond_what_is_recorded_is_refused(text):
+    with pytest.raises(InvalidQuestion) as refused:
+        revisions.read_instant(text, field="at")
+    assert refused.value.field == "at"

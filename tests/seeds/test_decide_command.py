@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from authorization import clock, decisions
 from authorization.models import Revision
 from catalog.models import Organization
-from seeds.factories import HostCarrierFactory, OrganizationFactory, make_sellable
+from seeds.factories import HostCarrierFactory, OrganizationFactory, make_agreement, make_sellable
 from tests.storefront.conftest import revoke_agreement
 
 pytestmark = pytest.mark.django_db
@@ -92,6 +92,10 @@ def test_as_json(world):
         ({"software": "?"}, "write letters or digits"),
         ({"at": "2016-02-01T12:00"}, "has no time zone"),
         ({"at": "soon"}, "write e.g."),
+        ({"at": "9999-12-31T23:59:59Z"}, "at: Nothing is recorded for 9999-12-31; take an instant before"),
+        ({"at": "0001-01-01T00:00:00+14:00"}, "out of reach"),
+        ({"known-at": "9998-01-01T00:00:00Z"}, "known_at: 9998-01-01 00:00:00 UTC is to come"),
+        ({"known-at": "9999-12-31T23:59:59Z"}, "take an instant before"),
         ({"known-at": "999"}, "There is no revision 999 yet"),
         ({"listing": "999"}, "There is no listing 999"),
         ({"listing": "one"}, "write the number"),
@@ -126,3 +130,41 @@ def test_a_database_that_does_not_answer_is_no_denial(world, monkeypatch):
     monkeypatch.setattr(decisions, "present", fail)
 
     assert decide(world)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--at=9999-12-31T23:59:59Z", "at: Nothing is recorded"),
+        ("--known-at=9998-01-01T00:00:00Z", "is to come"),
+    ],
+)
+def test_the_other_directions_refuse_the_same_instants(world, option, said):
+    with pytest.raises(CommandError, match=said) as refused:
+        call_command("authority", "exposure", option, stdout=StringIO())
+    assert refused.value.returncode == 2
+
+
+def test_the_last_year_that_is_recorded_can_be_asked_about(world):
+    assert decide(world, "--explain", at="9998-12-31T23:59:59Z")[0] == 0
+
+
+def test_staff_reads_of_agreements_between_others(world):
+    """What the vendor is not told: which agreement further up fails, and how."""
+    vendor = OrganizationFactory.create(kind=Organization.Kind.VENDOR)
+    between = OrganizationFactory.create(kind=Organization.Kind.DISTRIBUTOR)
+    maker = world.variant.device.manufacturer
+    make_agreement(
+        grantor=maker,
+        grantee=between,
+        may_sublicense=True,
+        territories=["CA"],
+        code="AG-above",
+        at=clock.now(),
+    )
+    make_agreement(grantor=between, grantee=vendor, code="AG-below", at=clock.now())
+    code, said = decide(world, "--explain", vendor=vendor.slug)
+
+    assert code == 1
+    assert "AGREEMENT_SCOPE_TERRITORY (AG-above): Agreement AG-above" in said
+    assert "up to grantor" in said

@@ -1,19 +1,22 @@
 """The desk's page that asks the engine: who may, what it says at two pairs of moments, and that it writes nothing."""
 
 import re
-from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
-from authorization import clock
+from authorization import clock, groundwork
 from authorization.models import Decision, LedgerEntry, Revision
+from authorization.rules import Question
+from catalog.models import Device, Listing, Organization
+from seeds.factories import OrganizationFactory, VariantFactory
 from storefront import carts
 from storefront.admin.desk import navigation
 from storefront.models import Cart, OrderLine
 from storefront.roles import AUDITOR, CATALOG, DESK, ensure_roles
+from tests.storefront.conftest import DESK as BY
 from tests.storefront.conftest import check_out, revoke_agreement
 
 pytestmark = pytest.mark.django_db
@@ -132,7 +135,7 @@ def test_a_fact_recorded_later_makes_the_pairs_differ_and_neither_changes_afterw
 
 
 def test_then_as_we_knew_it_then_and_with_hindsight(auditor, world):
-    was = clock.now() + timedelta(seconds=2)
+    was = clock.now()
     response = auditor.get(URL, asked(world, left_valid_at=picked(was), moments="hindsight"))
     form = response.context["form"]
 
@@ -173,6 +176,10 @@ def test_asking_writes_nothing(auditor, world):
         ({"left_revision": "999"}, "left_revision", "There is no revision 999 yet"),
         ({"right_revision": "999"}, "right_revision", "There is no revision 999 yet"),
         ({"right_known_at": "2016-02-01T12:00:00", "right_revision": "1"}, "right_revision", "not both"),
+        ({"left_valid_at": "9999-12-31T23:59:59"}, "left_valid_at", "take an instant before 9999-01-01"),
+        ({"right_valid_at": "9999-12-31T23:59:59"}, "right_valid_at", "take an instant before 9999-01-01"),
+        ({"right_known_at": "9998-02-01T12:00:00"}, "right_known_at", "is to come"),
+        ({"left_known_at": "9999-12-31T23:59:59"}, "left_known_at", "is to come"),
         ({"moments": "hindsight"}, "left_valid_at", "Say which moment is meant"),
     ],
 )
@@ -230,3 +237,26 @@ def test_an_order_shows_for_each_line_the_decision_it_was_sold_under(auditor, li
     page = text(auditor.get(reverse("admin:storefront_order_change", args=[line.order_id])))
 
     assert reverse("admin:authorization_decision_change", args=[line.decision_id]) in page
+
+
+def test_a_recorded_decision_is_asked_again_as_it_was_asked(auditor, line, world):
+    """Whatever the catalog says by now of the device and its manufacturer, and the listing of its vendor."""
+    device = Device.objects.get(pk=world.variant.device_id)
+    device.manufacturer = OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER)
+    with groundwork.recording(by=BY, at=clock.now(), reason="corrected") as recorder:
+        recorder.change(device, ["manufacturer"], is_ground=True)
+    other = VariantFactory.create()
+    Listing.objects.filter(pk=world.listing.pk).update(variant=other)
+
+    response = auditor.get(URL, {"decision": str(line.decision_id)})
+
+    assert response.context["recorded"]["is_same"] is True
+    left, right = response.context["columns"]
+    assert left.answer.question == right.answer.question == Question(**line.decision.question)
+
+    kept = response.context["form"].data
+    assert auditor.get(URL, kept.dict()).context["recorded"]["is_same"] is True
+
+
+def test_the_last_year_that_is_recorded_can_be_asked_about(auditor, world):
+    assert outcomes(auditor.get(URL, asked(world, left_valid_at="9998-12-31T23:59:59"))) == ["allow", "allow"]
