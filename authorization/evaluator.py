@@ -6,19 +6,17 @@ match), and, where no chain carries, the agreements upstream that might have. `a
 of the rows.
 
 A row says its kind first; what its columns mean is said by the named tuples below. The same text runs on SQLite and
-PostgreSQL; what they spell differently is in `_Dialect`.
+PostgreSQL; what they spell differently is in `dialect`.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from functools import lru_cache
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from authorization import radio
+from authorization.dialect import Dialect
 from authorization.rules import ALL, Question
 
 # So many points PostgreSQL's planner may be told to look up one by one.
@@ -131,7 +129,7 @@ def read_setting(*, at: datetime | None, known_at: int | None, mvno: str) -> Set
 
     `at` only serves to leave out holds that ended before; None takes all.
     """
-    db = _Dialect()
+    db = Dialect()
     asked = "(SELECT COALESCE(MAX(n), 0) FROM authorization_revision)"
     k = asked if known_at is None else db.integer("known_at")
     bits = " + ".join(f"CASE WHEN v.{column} THEN {bit} ELSE 0 END" for column, bit in _POLICY_BITS)
@@ -330,7 +328,7 @@ def find_evidence(
     `policy_of`: by territory, for each territory asked about that has one. `roots`, `ancestors`: by manufacturer,
     those besides itself. `point_of`: the point of each question; where holds name facts, each question has its own.
     """
-    db = _Dialect()
+    db = Dialect()
     is_short = len(points) < _SHORT
     text = _Evidence(db, setting, policy_of, roots, ancestors, what_if, is_short=is_short)
     sql = text.statement(is_input_checked)
@@ -442,7 +440,7 @@ def find_upstream(
     """The third statement: every agreement on some way up from these vendors, with what it covers or without."""
     vendor_ids = list(vendor_ids)
     is_short = len(vendor_ids) < _SHORT
-    db = _Dialect()
+    db = Dialect()
     change = _Changes(db, what_if)
     suspended = ""
     if "fact" in (setting.dimensions | what_if.dimensions):
@@ -519,7 +517,7 @@ def find_scopes(
     missed: Missed, version_ids: Iterable[int], variant_ids: Iterable[int], *, what_if: WhatIf
 ) -> None:
     """What these agreements cover, for many questions: few of all that is upstream lies on some way to anybody."""
-    db = _Dialect()
+    db = Dialect()
     given = f"SELECT value FROM {db.integers('versions')}"
     sql = (
         f"SELECT s.version_id, s.dimension, s.value FROM authorization_scopeterm s WHERE {_terms(db, given)}"
@@ -533,7 +531,7 @@ def find_scopes(
     _change_scopes(missed, what_if)
 
 
-def _terms(db: "_Dialect", versions: str) -> str:
+def _terms(db: Dialect, versions: str) -> str:
     return f"""s.version_id {db.among(versions)}
    AND (s.dimension <> 'model' OR s.value = '{ALL}' OR s.value IN (SELECT value FROM {db.texts("variants")}))"""
 
@@ -551,7 +549,7 @@ def _change_scopes(missed: Missed, what_if: WhatIf) -> None:
 class _Evidence:
     def __init__(
         self,
-        db: "_Dialect",
+        db: Dialect,
         setting: Setting,
         policy_of: Mapping[str, Policy],
         roots: Mapping[int, Iterable[int]],
@@ -970,7 +968,7 @@ suspended(fact) AS MATERIALIZED (
     OR NOT EXISTS (SELECT 1 FROM carriers_hostcarrier c WHERE c.id = q.host)"""
 
 
-def _holds(db: "_Dialect", change: "_Changes") -> str:
+def _holds(db: Dialect, change: "_Changes") -> str:
     """Holds that have not ended, whether begun or not, with what they name."""
     at, k = db.instant("at"), db.integer("k")
     without, imagined = change.holds()
@@ -1009,7 +1007,7 @@ hold_details(
 class _Changes:
     """Columns as they are, or as they would be after the change that is thought through."""
 
-    def __init__(self, db: "_Dialect", what_if: WhatIf) -> None:
+    def __init__(self, db: Dialect, what_if: WhatIf) -> None:
         self._db, self._what_if = db, what_if
         self.parameters: dict[str, Any] = {}
 
@@ -1113,117 +1111,11 @@ def _as_integer(text: str) -> str:
     return f"CAST({text} AS bigint)"
 
 
-# --- SQLite and PostgreSQL --------------------------------------------------------------------------------------
-
-
-class _Dialect:
-    """How the two databases take lists of values and instants."""
-
-    def __init__(self) -> None:
-        self.is_postgresql = connection.vendor == "postgresql"
-        self.no_integer = "CAST(NULL AS bigint)"
-        self.no_text = "CAST(NULL AS text)"
-        self.no_instant = "CAST(NULL AS text)" if self.is_postgresql else "NULL"
-        self.moment = _parsed_aware if self.is_postgresql else _parsed
-        # PostgreSQL would compile the long statements that follow anew each time, for a second or more; they run for
-        # milliseconds. Said in the first one, so that it costs none of its own and needs no setting behind a pooler.
-        # (And instants are written in ISO 8601, whatever the role prefers.)
-        self.prepare_session = (
-            "set_config('jit', 'off', false) || set_config('DateStyle', 'ISO', false)"
-            if self.is_postgresql
-            else "NULL"
-        )
-
-    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        adapted = {
-            name: connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
-            for name, value in parameters.items()
-            if f"%({name})s" in sql
-        }
-        with connection.cursor() as cursor:
-            cursor.execute(sql, adapted)
-            return cursor.fetchall()
-
-    def head(self, *, integers: int, texts: int, instants: int) -> str:
-        """The first arm of a statement: no row, but the types of its columns. (And SQLite, which takes the declared
-        type of a column from here, hands instants over as it stores them.)
-        """
-        nothing = [self.no_integer] * integers + [self.no_text] * texts + [self.no_instant] * instants
-        return f"SELECT CAST('' AS text), {', '.join(nothing)} WHERE 1 = 0"
-
-    def written(self, instant: str) -> str:
-        """An instant as it is handed over. Python reads text faster than psycopg's loader makes datetimes."""
-        return f"CAST({instant} AS text)" if self.is_postgresql else instant
-
-    def instant(self, name: str) -> str:
-        return f"CAST(%({name})s AS timestamptz)" if self.is_postgresql else f"%({name})s"
-
-    def lookup(self, table: str, row: str, condition: str, *, is_short: bool) -> str:
-        """A join of a list of ours, by the index. For a short one PostgreSQL is not asked: it takes all for long ones,
-        and would read the whole table for a handful of questions.
-        """
-        if not self.is_postgresql:
-            return f"CROSS JOIN {table} {row} ON {condition}"
-        if is_short:
-            return f"CROSS JOIN LATERAL (SELECT * FROM {table} {row} WHERE {condition} OFFSET 0) {row}"
-        return f"JOIN {table} {row} ON {condition}"
-
-    def among(self, select: str) -> str:
-        """PostgreSQL takes a recursion for millions of rows and reads the whole table; for an array it does not."""
-        return f"= ANY (ARRAY({select}))" if self.is_postgresql else f"IN ({select})"
-
-    def few(self, column: str) -> str:
-        """Tells SQLite that a list of ours is short. It takes each for a million rows, and would read the whole table
-        joined to it for a Bloom filter first. (`column` is never negative.)
-        """
-        return "" if self.is_postgresql else f" AND likelihood({column} >= 0, 0.0001)"
-
-    def integer(self, name: str) -> str:
-        return f"CAST(%({name})s AS bigint)"
-
-    def array(self, values: Iterable[Any]) -> Any:
-        return list(values) if self.is_postgresql else json.dumps(list(values))
-
-    def integers(self, name: str) -> str:
-        if self.is_postgresql:
-            return f"unnest(CAST(%({name})s AS bigint[])) AS listed(value)"
-        return f"json_each(%({name})s)"
-
-    def texts(self, name: str) -> str:
-        if self.is_postgresql:
-            return f"unnest(CAST(%({name})s AS text[])) AS listed(value)"
-        return f"json_each(%({name})s)"
-
-    def pairs(self, name: str) -> str:
-        if self.is_postgresql:
-            return (
-                "(SELECT CAST(e.value->>0 AS bigint) AS first, CAST(e.value->>1 AS bigint) AS second"
-                f" FROM jsonb_array_elements(CAST(%({name})s AS jsonb)) AS e(value))"
-            )
-        return (
-            "(SELECT json_extract(e.value, '$[0]') AS first, json_extract(e.value, '$[1]') AS second"
-            f" FROM json_each(%({name})s) e)"
-        )
-
-    def table(self, name: str, integers: Sequence[str], texts: Sequence[str]) -> str:
-        """Rows given as parameters `name_column`, made by `columns`."""
-        if self.is_postgresql:
-            arrays = [f"CAST(%({name}_{column})s AS bigint[])" for column in integers]
-            arrays += [f"CAST(%({name}_{column})s AS text[])" for column in texts]
-            return f"SELECT * FROM unnest({', '.join(arrays)})"
-        extracts = ", ".join(f"json_extract(e.value, '$[{i}]')" for i in range(len(integers) + len(texts)))
-        return f"SELECT {extracts} FROM json_each(%({name})s) e"
-
-    def columns(
-        self, name: str, integers: Mapping[str, list[Any]], texts: Mapping[str, list[Any]]
-    ) -> dict[str, Any]:
-        if self.is_postgresql:
-            return {f"{name}_{column}": values for column, values in (*integers.items(), *texts.items())}
-        return {name: json.dumps(list(zip(*integers.values(), *texts.values(), strict=True)))}
+# --- questions and points as columns ---------------------------------------------------------------------------
 
 
 def _question_columns(
-    db: _Dialect, questions: Sequence[Question], software_keys: Sequence[str], point_of: Sequence[int]
+    db: Dialect, questions: Sequence[Question], software_keys: Sequence[str], point_of: Sequence[int]
 ) -> dict[str, Any]:
     return db.columns(
         "q",
@@ -1246,7 +1138,7 @@ def _question_columns(
     )
 
 
-def _point_columns(db: _Dialect, points: Sequence[Point]) -> dict[str, Any]:
+def _point_columns(db: Dialect, points: Sequence[Point]) -> dict[str, Any]:
     return db.columns(
         "point",
         {
@@ -1261,13 +1153,3 @@ def _point_columns(db: _Dialect, points: Sequence[Point]) -> dict[str, Any]:
             "condition": [point.condition for point in points],
         },
     )
-
-
-@lru_cache(maxsize=65536)
-def _parsed_aware(value: str) -> datetime:
-    return datetime.fromisoformat(value).astimezone(UTC)
-
-
-@lru_cache(maxsize=65536)
-def _parsed(value: str) -> datetime:
-    return datetime.fromisoformat(value).replace(tzinfo=UTC)
