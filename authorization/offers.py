@@ -231,7 +231,11 @@ def _publish_offer(
         event, state = "listing.published", OfferState.LIVE
     elif answer.outcome == Decision.Outcome.DENY and offer.state in (OfferState.DRAFT, OfferState.BLOCKED):
         if offer.state == OfferState.BLOCKED:
-            ListingHost.objects.filter(pk=offer.pk).update(reason_codes=answer.reason_codes)
+            if offer.reason_codes != answer.reason_codes:
+                ListingHost.objects.filter(pk=offer.pk).update(reason_codes=answer.reason_codes)
+                evidence = {"decision": str(decision.pk), "reason_codes": answer.reason_codes}
+                entry = _entry("listing.blocked", offer, by, at, evidence, decision.revision)
+                ledger.record_many([entry])
             return PublishOutcome(offer, answer, False, decision)
         moved = listings.move_offer(
             offer=offer, to_state=OfferState.BLOCKED, at=at, reason_codes=answer.reason_codes

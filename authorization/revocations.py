@@ -127,6 +127,15 @@ class Expire:
 # What `execute` does; the others are only looked at.
 Change = RevokeAgreement | RevokeApproval | RevokeEquipment | NarrowAgreement | PlaceHold
 Imaginable = Change | ReleaseHold | ExemptFromHold | Expire
+AboutFact = (
+    RevokeAgreement
+    | RevokeApproval
+    | RevokeEquipment
+    | NarrowAgreement
+    | ReleaseHold
+    | ExemptFromHold
+    | Expire
+)
 _KIND_OF: dict[type, str] = {
     RevokeAgreement: Fact.Kind.AGREEMENT,
     RevokeApproval: Fact.Kind.APPROVAL,
@@ -451,13 +460,12 @@ def _with_exemption(hold: HoldVersion, exemption: holds.Exemption) -> Hypothetic
     )
 
 
-def _fact_of(change: Imaginable) -> Fact:
-    fact_id = getattr(change, "fact_id")  # noqa: B009
-    fact = Fact.objects.filter(pk=fact_id).first()
+def _fact_of(change: AboutFact) -> Fact:
+    fact = Fact.objects.filter(pk=change.fact_id).first()
     kind = _KIND_OF.get(type(change))
     if fact is None or (kind is not None and fact.kind != kind):
         raise InvalidFact(
-            "fact", f"There is no {kind or 'record'} with id {fact_id}; choose one that exists."
+            "fact", f"There is no {kind or 'record'} with id {change.fact_id}; choose one that exists."
         )
     return fact
 

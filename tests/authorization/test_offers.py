@@ -19,6 +19,7 @@ from seeds.factories import (
     OrganizationFactory,
     VariantFactory,
     ensure_policy,
+    make_hold,
     make_sellable,
     make_terms,
 )
@@ -68,6 +69,23 @@ def test_a_listing_without_authority_is_stored_and_blocked_with_its_reasons():
     assert not outcome.is_live
     assert outcome.decision.outcome == "deny"
     assert saved.listing.offers.get().state == OfferState.BLOCKED
+
+
+def test_other_reasons_of_a_blocked_offer_stand_in_the_ledger_and_the_same_do_not():
+    ensure_policy(at=clock.now())
+    variant, host = VariantFactory.create(), HostCarrierFactory.create()
+    HostingFactory.create(host=host)
+    saved = offers.save_listing(
+        vendor=OrganizationFactory.create(), sku="A", terms=make_terms(variant=variant, hosts=[host]), by=VENDOR,
+        at=clock.now(),
+    )  # fmt: skip
+    before = LedgerEntry.objects.filter(act="listing.blocked").count()
+    offers.publish_listing(listing=saved.listing, by=VENDOR, at=clock.now())
+    assert LedgerEntry.objects.filter(act="listing.blocked").count() == before
+    make_hold(targets=[("variant", str(variant.pk))], at=clock.now())
+    offers.publish_listing(listing=saved.listing, by=VENDOR, at=clock.now())
+    entry = LedgerEntry.objects.filter(act="listing.blocked").latest("id")
+    assert entry.evidence["reason_codes"] == ["NO_AGREEMENT", "CARRIER_NOT_APPROVED", "ON_HOLD"]
 
 
 def test_without_a_policy_nothing_goes_live():
