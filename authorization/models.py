@@ -505,6 +505,8 @@ class OutboxRow(models.Model):
         default=False, help_text="Given up after the last attempt: somebody must look"
     )
     last_error = models.TextField(blank=True)
+    # A dead row that somebody looked at: tried again as a new row, or dismissed with a reason in the ledger.
+    settled_at = models.DateTimeField(null=True, blank=True)
     position = models.PositiveBigIntegerField(null=True, blank=True, unique=True)
 
     class Meta:
@@ -522,6 +524,9 @@ class OutboxRow(models.Model):
             models.Index(
                 fields=["id"], name="auth_outbox_unplaced", condition=Q(handler="", position__isnull=True)
             ),
+            models.Index(
+                fields=["id"], name="auth_outbox_dead", condition=Q(is_dead=True, settled_at__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -529,17 +534,30 @@ class OutboxRow(models.Model):
 
 
 class Revocation(models.Model):
-    """One execution of a change that takes authority away: a fact revoked, or a hold placed."""
+    """One execution of a change that takes authority away: a fact revoked, a hold placed, a policy tightened, ...
+
+    `effective_at` may lie ahead: until then it can be cancelled (`PendingChange`), and takes nothing away.
+    """
 
     class Kind(models.TextChoices):
         AGREEMENT = "agreement", "agreement revoked"
         APPROVAL = "approval", "carrier approval revoked"
+        RESTRICTION = "restriction", "carrier approval limited"
         EQUIPMENT = "equipment", "equipment authorization revoked"
         NARROWING = "narrowing", "agreement narrowed"
         HOLD = "hold", "hold placed"
+        EXEMPTION = "exemption", "exemption ended"
+        AFFILIATION = "affiliation", "affiliation ended"
+        POLICY = "policy", "policy set"
+        GROUNDWORK = "groundwork", "bands, network or hosting corrected"
 
     kind = models.CharField(max_length=16, choices=Kind)
-    fact = models.ForeignKey(Fact, on_delete=models.PROTECT, related_name="revocations")
+    # Empty where more than one record was corrected at once: then `scope` says whose offers it bears on.
+    fact = models.ForeignKey(
+        Fact, on_delete=models.PROTECT, null=True, blank=True, related_name="revocations"
+    )
+    subject = models.CharField(max_length=200, blank=True, help_text="What was withdrawn, as people call it")
+    scope = models.JSONField(default=dict, blank=True)
     revision = models.OneToOneField(Revision, on_delete=models.PROTECT, related_name="revocation")
     requested_by = models.CharField(max_length=150, help_text="The party whose word it is")
     reason_code = models.CharField(max_length=64)
@@ -547,6 +565,8 @@ class Revocation(models.Model):
     actor = models.CharField(max_length=150)
     word_received_at = models.DateTimeField()
     effective_at = models.DateTimeField()
+    # Machine time from the desk's click to the commit, in seconds: written after the commit, empty if that failed.
+    commit_s = models.FloatField(null=True, blank=True)
     preview_digest = models.CharField(max_length=64)
     preview_falls = models.PositiveIntegerField()
     preview_survives = models.PositiveIntegerField()
@@ -562,7 +582,81 @@ class Revocation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}: {self.fact}"
+        return f"{self.get_kind_display()}: {self.subject or self.fact}"
+
+
+class PendingChange(models.Model):
+    """What was decided and waits: a withdrawal for its day, or the removal of many pages for a second person.
+
+    Neither delays the stop of sales: from `effective_at` on nothing can be sold, workers or not.
+    """
+
+    class Kind(models.TextChoices):
+        WITHDRAWAL = "withdrawal", "takes effect later; can be cancelled until then"
+        REMOVAL = "removal", "pages stay until a second person agrees; nothing is sold meanwhile"
+
+    class State(models.TextChoices):
+        OPEN = "open", "open"
+        DONE = "done", "done: it took effect, or a second person agreed"
+        CANCELLED = "cancelled", "cancelled before it took effect"
+        DECLINED = "declined", "declined by a second person: the withdrawal was undone"
+
+    kind = models.CharField(max_length=16, choices=Kind)
+    revocation = models.ForeignKey(Revocation, on_delete=models.PROTECT, related_name="pending_changes")
+    state = models.CharField(max_length=16, choices=State, default=State.OPEN)
+    made_by = models.CharField(max_length=150)
+    made_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True, blank=True, help_text="When a later withdrawal takes effect")
+    decided_by = models.CharField(max_length=150, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True, help_text="Why it was cancelled or declined")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["revocation", "kind"], name="authorization_pending_once"),
+            # Nobody agrees with himself, superusers included.
+            models.CheckConstraint(
+                condition=~Q(kind="removal") | ~Q(decided_by=models.F("made_by")),
+                name="authorization_pending_two_people",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="open", decided_at__isnull=True)
+                | (~Q(state="open") & Q(decided_at__isnull=False)),
+                name="authorization_pending_decided",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="removal", due_at__isnull=True)
+                | Q(kind="withdrawal", due_at__isnull=False),
+                name="authorization_pending_due",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["kind", "id"], name="auth_pending_open", condition=Q(state="open")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.state}: {self.revocation}"
+
+
+class Reinstatement(models.Model):
+    """The way back from one withdrawal, in whole or in part. The withdrawal stays on record; what was revoked stays
+    revoked, and `fact` is the record that stands in its place (or the hold that was released).
+    """
+
+    revocation = models.ForeignKey(Revocation, on_delete=models.PROTECT, related_name="reinstatements")
+    revision = models.OneToOneField(Revision, on_delete=models.PROTECT, related_name="reinstatement")
+    fact = models.ForeignKey(
+        Fact, on_delete=models.PROTECT, null=True, blank=True, related_name="reinstatements"
+    )
+    is_partial = models.BooleanField(default=False)
+    is_mistake = models.BooleanField(default=False, help_text="The withdrawal should not have been made")
+    reason = models.TextField()
+    actor = models.CharField(max_length=150)
+    at = models.DateTimeField()
+    preview_returns = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"reinstated: {self.revocation}"
 
 
 class Sweep(models.Model):
@@ -572,10 +666,21 @@ class Sweep(models.Model):
     revocation = models.OneToOneField(
         Revocation, on_delete=models.PROTECT, null=True, blank=True, related_name="sweep"
     )
-    # What the revision changed; empty where it is more than one fact (a policy, networks, hostings).
+    # What the revision changed; empty where it is more than one fact (networks, hostings, radios).
     fact = models.ForeignKey(Fact, on_delete=models.PROTECT, null=True, blank=True, related_name="sweeps")
+    # Where there is no fact: whose offers it bears on (selectors.Scope); empty is all of them.
+    scope = models.JSONField(default=dict, blank=True)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Planning goes on by id, a few chunks in each transaction; `planned_at` when no offer is left to plan.
+    planned_up_to = models.PositiveBigIntegerField(default=0)
+    planned_at = models.DateTimeField(null=True, blank=True)
+    planned_offers = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["id"], name="auth_sweep_open", condition=Q(finished_at__isnull=True)),
+        ]
 
     def __str__(self) -> str:
         return f"sweep of {self.revision}"
@@ -595,6 +700,9 @@ class SweepChunk(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["sweep", "first_offer_id"], name="authorization_chunk_once")
+        ]
+        indexes = [
+            models.Index(fields=["sweep"], name="auth_chunk_open", condition=Q(done_at__isnull=True)),
         ]
 
     def __str__(self) -> str:
@@ -618,6 +726,31 @@ class Delisting(models.Model):
 
     def __str__(self) -> str:
         return f"delisted {self.offer}"
+
+
+class ReconcilerRun(models.Model):
+    """One round of the reconciler, and what it found that the events had missed. Both findings should be 0."""
+
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    revision = models.PositiveBigIntegerField()
+    live = models.PositiveIntegerField(default=0, help_text="Live offers that were looked at")
+    decided = models.PositiveIntegerField(default=0, help_text="Of those and of suspended ones, decided anew")
+    found_live = models.PositiveIntegerField(default=0, help_text="Live without authority: taken down")
+    found_suspended = models.PositiveIntegerField(
+        default=0, help_text="Suspended although allowed: brought back"
+    )
+    renewed = models.PositiveIntegerField(default=0)
+    # Where the slow round through all offers stands: each is decided in full once in a while, whatever the quick
+    # look said.
+    position = models.PositiveBigIntegerField(default=0)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-started_at"], name="auth_reconciler_started")]
+
+    def __str__(self) -> str:
+        return f"reconciler at {self.started_at:%Y-%m-%d %H:%M:%S}"
 
 
 class LedgerSeal(models.Model):

@@ -5,9 +5,9 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
-from authorization.models import Decision, Revocation
+from authorization.models import Decision, Revocation, Sweep
 from carriers.models import Hosting
-from catalog.models import Listing, ListingHost, Organization
+from catalog.models import Listing, ListingHost, Organization, Variant
 
 
 class VendorKey(models.Model):
@@ -105,6 +105,8 @@ class PaymentIntent(models.Model):
     state = models.CharField(max_length=16, choices=State, default=State.CREATED)
     provider_id = models.CharField(max_length=64, blank=True)
     decline_reason = models.CharField(max_length=200, blank=True)
+    # Of a sold intent: what was given back of `amount`, before the capture or after it.
+    refunded_amount = models.DecimalField(max_digits=12, decimal_places=2, default=0)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -112,7 +114,11 @@ class PaymentIntent(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["provider_id"], condition=~Q(provider_id=""), name="storefront_intent_provider_id"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded_amount__gte=0) & Q(refunded_amount__lte=models.F("amount")),
+                name="storefront_intent_refunded",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -141,9 +147,19 @@ class Order(models.Model):
     revision = models.PositiveBigIntegerField()
     transaction_id = models.CharField(max_length=32)
     held_reason = models.CharField(max_length=300, blank=True)
+    # While it is held: since when, on which withdrawal (empty: by the desk itself), and by when the desk decides.
+    held_at = models.DateTimeField(null=True, blank=True)
+    held_on = models.ForeignKey(
+        Revocation, on_delete=models.PROTECT, null=True, blank=True, related_name="held_orders"
+    )
+    decide_by = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        indexes = [models.Index(fields=["-sold_at"], name="storefront_order_sold")]
+        indexes = [
+            models.Index(fields=["-sold_at"], name="storefront_order_sold"),
+            models.Index(fields=["id"], name="storefront_order_placed", condition=Q(state="placed")),
+            models.Index(fields=["decide_by"], name="storefront_order_held", condition=Q(state="held")),
+        ]
 
     def __str__(self) -> str:
         return f"order {self.id}"
@@ -157,12 +173,122 @@ class OrderLine(models.Model):
     plan = models.ForeignKey(PrepaidPlan, on_delete=models.PROTECT, null=True, blank=True)
     decision = models.ForeignKey(Decision, on_delete=models.PROTECT, related_name="order_lines")
     quantity = models.PositiveIntegerField()
+    refunded_quantity = models.PositiveIntegerField(default=0)
     price_amount = models.DecimalField(max_digits=12, decimal_places=2)
     price_currency = models.CharField(max_length=3)
     plan_price_amount = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(refunded_quantity__lte=models.F("quantity")), name="storefront_line_refunded"
+            )
+        ]
+
     def __str__(self) -> str:
         return f"{self.quantity} x {self.listing}"
+
+
+class Recall(models.Model):
+    """A unit that was sold before its goods were withdrawn for safety: whose buyer is to be told, and was."""
+
+    revocation = models.ForeignKey(Revocation, on_delete=models.PROTECT, related_name="recalls")
+    line = models.ForeignKey(OrderLine, on_delete=models.PROTECT, related_name="recalls")
+    found_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["revocation", "line"], name="storefront_recall_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"recall of {self.line}"
+
+
+class WaitlistEntry(models.Model):
+    """Somebody who wants to be told when a phone can be bought again. Twice confirmed, ended with one click."""
+
+    class WaitsFor(models.TextChoices):
+        APPROVAL = "approval", "until it may be sold again"
+        STOCK = "stock", "until it is in stock again"
+
+    email = models.EmailField()
+    variant = models.ForeignKey(Variant, on_delete=models.CASCADE, related_name="waitlist")
+    waits_for = models.CharField(max_length=16, choices=WaitsFor)
+    # Whoever has the token may confirm and end the entry: it stands in the mails only.
+    token = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    told_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "waitlist entries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["email", "variant"],
+                condition=Q(ended_at__isnull=True, told_at__isnull=True),
+                name="storefront_waitlist_once",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["variant"],
+                name="storefront_waitlist_open",
+                condition=Q(ended_at__isnull=True, told_at__isnull=True, confirmed_at__isnull=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"waits for {self.variant}"
+
+
+class WebhookEndpoint(models.Model):
+    """Where a vendor wants its events sent. Signed by Standard Webhooks with a secret of its own."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    vendor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="webhook_endpoints")
+    url = models.URLField(max_length=500)
+    label = models.CharField(max_length=64, blank=True)
+    # whsec_...; the second one signs as well while the first is being replaced.
+    secret = models.CharField(max_length=100)
+    previous_secret = models.CharField(max_length=100, blank=True)
+    is_enabled = models.BooleanField(default=True)
+    disabled_reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField()
+    # Events up to this position have their deliveries.
+    position = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.url} of {self.vendor}"
+
+
+class WebhookDelivery(models.Model):
+    """One event for one endpoint. Its attempts are rows of the outbox; this row says how they went."""
+
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.PROTECT, related_name="deliveries")
+    # The id of the webhook is the id of the event.
+    event_id = models.UUIDField()
+    event = models.CharField(max_length=64)
+    position = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField()
+    attempts = models.PositiveIntegerField(default=0)
+    last_attempt_at = models.DateTimeField(null=True, blank=True)
+    last_status = models.PositiveIntegerField(null=True, blank=True)
+    last_error = models.CharField(max_length=500, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    given_up_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint", "event_id"], name="storefront_delivery_once")
+        ]
+        indexes = [models.Index(fields=["event_id"], name="storefront_delivery_event")]
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.endpoint_id}"
 
 
 class RefusedCheckout(models.Model):
@@ -202,7 +328,9 @@ class RemovalProof(models.Model):
     revocation = models.OneToOneField(Revocation, on_delete=models.PROTECT, related_name="removal_proof")
     recipient = models.CharField(max_length=150)
     statement = models.JSONField()
+    # Ed25519 over the canonical text, base64; checked with the public key of this id.
     signature = models.CharField(max_length=200)
+    key_id = models.CharField(max_length=32, blank=True)
     issued_at = models.DateTimeField()
 
     def __str__(self) -> str:
@@ -224,6 +352,11 @@ class SentMessage(models.Model):
     sent_at = models.DateTimeField()
     address = models.EmailField(blank=True)
     mailed_at = models.DateTimeField(null=True, blank=True)
+    # What it tells of, where that is one sweep or one withdrawal.
+    sweep = models.ForeignKey(Sweep, on_delete=models.PROTECT, null=True, blank=True, related_name="messages")
+    revocation = models.ForeignKey(
+        Revocation, on_delete=models.PROTECT, null=True, blank=True, related_name="messages"
+    )
 
     class Meta:
         constraints = [
