@@ -65,30 +65,67 @@ def end_affiliation(*, fact: Fact, valid_until: datetime, by: Actor, at: datetim
     doors.check_kind(fact, Fact.Kind.AFFILIATION)
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"affiliation {fact.code} ends", at=at)
-        version = current(fact)
-        facts.check_interval(valid_from=version.valid_from, valid_until=valid_until)
-        if version.valid_until <= at:
-            raise InvalidFact(
-                "fact",
-                f"{fact.code} ended on {version.valid_until:%Y-%m-%d}, which is final; record a new one.",
-            )
-        if valid_until < at:
-            raise InvalidFact(
-                "valid_until", f"What was in force until now stays so; take an end from {at:%Y-%m-%d} on."
-            )
-        if valid_until == version.valid_until:
-            raise InvalidFact("valid_until", f"{fact.code} ends then already; give another end.")
-        fields = record_of(version) | {"valid_until": valid_until}
-        if valid_until > version.valid_until:
-            _refuse_twice(fields, field="valid_until", but=fact)
-            _refuse_cycle(fields, field="valid_until")
-        facts.write_version(AffiliationVersion, head=fact, revision=revision, fields=fields)
-        _publish("affiliation.ended", fact, revision, by, at, reason, fields, (valid_until,))
+        end_under_fence(fact=fact, valid_until=valid_until, revision=revision, by=by, at=at, reason=reason)
     return revision
 
 
+def end_under_fence(
+    *, fact: Fact, valid_until: datetime, revision: Revision, by: Actor, at: datetime, reason: str
+) -> None:
+    """The write of another end. An earlier one takes authority away: `authorization.revocations` is the door to that
+    one and holds the fence. Raises InvalidFact.
+    """
+    version = current(fact)
+    check_end(version, valid_until, at=at)
+    fields = record_of(version) | {"valid_until": valid_until}
+    if valid_until > version.valid_until:
+        _refuse_twice(fields, field="valid_until", but=fact)
+        _refuse_cycle(fields, field="valid_until")
+    facts.write_version(AffiliationVersion, head=fact, revision=revision, fields=fields)
+    _publish("affiliation.ended", fact, revision, by, at, reason, fields, (valid_until,))
+
+
+def reopen_under_fence(
+    *, version: AffiliationVersion, code: str, revision: Revision, by: Actor, at: datetime, reason: str
+) -> Fact:
+    """A new affiliation that says what this version said, from now on. The caller holds the fence.
+
+    Raises InvalidFact.
+    """
+    if version.valid_until <= at:
+        raise InvalidFact(
+            "fact", f"{version.head.code} would have ended on {version.valid_until:%Y-%m-%d} anyway."
+        )
+    fields = record_of(version) | {"valid_from": max(version.valid_from, at)}
+    _refuse_twice(fields, field="fact")
+    _refuse_cycle(fields, field="fact")
+    head = facts.open_head(kind=Fact.Kind.AFFILIATION, code=code)
+    facts.write_version(AffiliationVersion, head=head, revision=revision, fields=fields)
+    boundaries = (fields["valid_from"], fields["valid_until"])
+    _publish("affiliation.reinstated", head, revision, by, at, reason, fields, boundaries)
+    return head
+
+
+def check_end(version: AffiliationVersion, valid_until: datetime, *, at: datetime) -> None:
+    """Raises InvalidFact for an end that cannot be set."""
+    code = version.head.code
+    facts.check_interval(valid_from=version.valid_from, valid_until=valid_until)
+    if version.valid_until <= at:
+        raise InvalidFact(
+            "fact", f"{code} ended on {version.valid_until:%Y-%m-%d}, which is final; record a new one."
+        )
+    if valid_until < at:
+        raise InvalidFact(
+            "valid_until", f"What was in force until now stays so; take an end from {at:%Y-%m-%d} on."
+        )
+    if valid_until == version.valid_until:
+        raise InvalidFact("valid_until", f"{code} ends then already; give another end.")
+
+
 def current(fact: Fact) -> AffiliationVersion:
-    return AffiliationVersion.objects.select_related("parent", "child").get(head=fact, rev_to__isnull=True)
+    return AffiliationVersion.objects.select_related("head", "parent", "child").get(
+        head=fact, rev_to__isnull=True
+    )
 
 
 def record_of(version: AffiliationVersion) -> dict[str, Any]:

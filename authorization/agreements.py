@@ -85,8 +85,7 @@ def verify_agreement(*, fact: Fact, by: Actor, at: datetime, reason: str) -> Rev
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"agreement {fact.code} verified", at=at)
         version = current(fact)
-        if version.state == AgreementVersion.State.REVOKED:
-            raise InvalidFact("fact", f"{fact.code} is revoked; record a new agreement.")
+        _refuse_revoked(version, at)
         fields = record_of(version) | {"assurance": Assurance.VERIFIED}
         scope = scope_of(version)
         _write(head=fact, revision=revision, fields=fields, scope=scope)
@@ -132,6 +131,12 @@ def narrowed(
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """The record and the scope that narrowing this version leads to. Writes nothing. Raises InvalidFact."""
     _refuse_over(version, at)
+    return _less_of(version, terms, at=at)
+
+
+def _less_of(
+    version: AgreementVersion, terms: NarrowerTerms, *, at: datetime
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
     code = version.head.code
     before, scope_before = record_of(version), scope_of(version)
     wanted = {
@@ -191,30 +196,90 @@ def narrow_under_fence(
     _publish("agreement.narrowed", fact, revision, by, at, reason, fields, scope, (fields["valid_until"],))
 
 
-def check_revocable(version: AgreementVersion) -> None:
-    if version.revoked_at is not None:
+def check_revocable(version: AgreementVersion, *, effective_at: datetime) -> None:
+    """A revocation to come may be brought forward, never put off."""
+    if version.revoked_at is not None and version.revoked_at <= effective_at:
         raise InvalidFact(
             "fact",
-            f"{version.head.code} was revoked on {version.revoked_at:%Y-%m-%d}; nothing is left to revoke.",
+            f"{version.head.code} is revoked from {version.revoked_at:%Y-%m-%d} on; nothing is left to revoke then.",
         )
 
 
 def revoke_under_fence(
-    *, fact: Fact, revision: Revision, reason_code: str, by: Actor, at: datetime, reason: str
+    *,
+    fact: Fact,
+    revision: Revision,
+    reason_code: str,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    effective_at: datetime | None = None,
 ) -> None:
-    """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
+    """The write of a revocation, from `at` on or from later. `authorization.revocations` is the door to it and holds
+    the fence.
+    """
     doors.check_instant("at", at)
     doors.check_kind(fact, Fact.Kind.AGREEMENT)
     version = current(fact)
-    check_revocable(version)
+    effective_at = effective_at or at
+    check_revocable(version, effective_at=effective_at)
     fields = record_of(version) | {
         "state": AgreementVersion.State.REVOKED,
-        "revoked_at": at,
+        "revoked_at": effective_at,
         "reason_code": reason_code,
     }
     scope = scope_of(version)
     _write(head=fact, revision=revision, fields=fields, scope=scope)
-    _publish("agreement.revoked", fact, revision, by, at, reason, fields, scope)
+    _publish("agreement.revoked", fact, revision, by, at, reason, fields, scope, (effective_at,))
+
+
+def unrevoke_under_fence(*, fact: Fact, revision: Revision, by: Actor, at: datetime, reason: str) -> None:
+    """The way back from a revocation that is still to come. The caller holds the fence. Raises InvalidFact."""
+    version = current(fact)
+    if version.revoked_at is None or version.revoked_at <= at:
+        raise InvalidFact("fact", f"No revocation of {fact.code} is to come; there is nothing to cancel.")
+    fields = record_of(version) | {
+        "state": AgreementVersion.State.ACTIVE,
+        "revoked_at": None,
+        "reason_code": "",
+    }
+    scope = scope_of(version)
+    _write(head=fact, revision=revision, fields=fields, scope=scope)
+    _publish("agreement.revocation_cancelled", fact, revision, by, at, reason, fields, scope)
+
+
+def reopen_under_fence(
+    *,
+    version: AgreementVersion,
+    code: str,
+    revision: Revision,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    terms: NarrowerTerms | None = None,
+) -> Fact:
+    """A new agreement that says what this version said, or less of it, from now on: what was revoked stays revoked.
+
+    The caller holds the fence. Raises InvalidFact when it would have ended by now.
+    """
+    if version.valid_until <= at:
+        raise InvalidFact(
+            "fact", f"{version.head.code} would have ended on {version.valid_until:%Y-%m-%d} anyway."
+        )
+    fields, scope = record_of(version), scope_of(version)
+    if terms is not None:
+        fields, scope = _less_of(version, terms, at=at)
+    fields |= {
+        "state": AgreementVersion.State.ACTIVE,
+        "revoked_at": None,
+        "reason_code": "",
+        "valid_from": max(version.valid_from, at),
+    }
+    head = facts.open_head(kind=Fact.Kind.AGREEMENT, code=code)
+    _write(head=head, revision=revision, fields=fields, scope=scope)
+    boundaries = (fields["valid_from"], fields["valid_until"])
+    _publish("agreement.reinstated", head, revision, by, at, reason, fields, scope, boundaries)
+    return head
 
 
 def current(fact: Fact) -> AgreementVersion:
@@ -284,10 +349,14 @@ def _publish(
     )
 
 
+def _refuse_revoked(version: AgreementVersion, at: datetime) -> None:
+    if version.revoked_at is not None and version.revoked_at <= at:
+        raise InvalidFact("fact", f"{version.head.code} is revoked; record a new agreement.")
+
+
 def _refuse_over(version: AgreementVersion, at: datetime) -> None:
     code = version.head.code
-    if version.state == AgreementVersion.State.REVOKED:
-        raise InvalidFact("fact", f"{code} is revoked; record a new agreement.")
+    _refuse_revoked(version, at)
     if version.valid_until <= at:
         raise InvalidFact(
             "fact", f"{code} ended on {version.valid_until:%Y-%m-%d}, which is final; record a new agreement."

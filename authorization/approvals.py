@@ -125,20 +125,109 @@ def change_approval_state(
 
 
 def revoke_under_fence(
-    *, fact: Fact, revision: Revision, reason_code: str, by: Actor, at: datetime, reason: str
+    *,
+    fact: Fact,
+    revision: Revision,
+    reason_code: str,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    effective_at: datetime | None = None,
 ) -> None:
-    """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
+    """The write of a revocation, from `at` on or from later. `authorization.revocations` is the door to it and holds
+    the fence.
+    """
     doors.check_instant("at", at)
     doors.check_kind(fact, Fact.Kind.APPROVAL)
     version = current(fact)
-    check_revocable(version)
-    fields = record_of(version) | {"state": State.REVOKED, "revoked_at": at, "reason_code": reason_code}
+    effective_at = effective_at or at
+    check_revocable(version, effective_at=effective_at)
+    fields = record_of(version) | {
+        "state": State.REVOKED,
+        "revoked_at": effective_at,
+        "reason_code": reason_code,
+    }
     facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
-    _publish("approval.revoked", fact, revision, by, at, reason, fields)
+    _publish("approval.revoked", fact, revision, by, at, reason, fields, (effective_at,))
 
 
-def check_revocable(version: ApprovalVersion) -> None:
-    if version.state not in IN_FORCE:
+def restrict_under_fence(
+    *,
+    fact: Fact,
+    revision: Revision,
+    limits: str,
+    waived_until: datetime | None,
+    software_from: str | None,
+    software_until: str | None,
+    by: Actor,
+    at: datetime,
+    reason: str,
+) -> None:
+    """The write of limits on an approval in force: named limits, a waiver that ends, a narrower range of software.
+
+    It takes authority away: `authorization.revocations` is the door to it and holds the fence. A range of software
+    that is None stays. Raises InvalidFact.
+    """
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.APPROVAL)
+    version = current(fact)
+    if version.state not in IN_FORCE or _end(record_of(version)) <= at:
+        raise InvalidFact("fact", f"{fact.code} is not in force; there is nothing to limit.")
+    limits = _check_state(State.CONDITIONAL, limits)
+    _check_waiver(State.CONDITIONAL, waived_until, after=at)
+    software = _software_range(
+        version.software_from if software_from is None else software_from,
+        version.software_until if software_until is None else software_until,
+    )
+    fields = record_of(version) | {
+        "state": State.CONDITIONAL,
+        "limits": limits,
+        "waived_until": waived_until,
+        **software,
+    }
+    if fields == record_of(version):
+        raise InvalidFact(
+            "limits", f"{fact.code} says exactly that already; change at least one of its terms."
+        )
+    _refuse_twice(fields, field="software_from", but=fact)
+    facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
+    _publish("approval.limited", fact, revision, by, at, reason, fields, _waiver_end(fields))
+
+
+def unrevoke_under_fence(*, fact: Fact, revision: Revision, by: Actor, at: datetime, reason: str) -> None:
+    """The way back from a revocation that is still to come. The caller holds the fence. Raises InvalidFact."""
+    version = current(fact)
+    if version.revoked_at is None or version.revoked_at <= at:
+        raise InvalidFact("fact", f"No revocation of {fact.code} is to come; there is nothing to cancel.")
+    before = ApprovalVersion.objects.filter(head=fact, state__in=IN_FORCE).order_by("-version_no")
+    fields = record_of(version) | {"state": before[0].state, "revoked_at": None, "reason_code": ""}
+    facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
+    _publish("approval.revocation_cancelled", fact, revision, by, at, reason, fields)
+
+
+def reopen_under_fence(
+    *, version: ApprovalVersion, code: str, revision: Revision, by: Actor, at: datetime, reason: str
+) -> Fact:
+    """A new approval that says what this version said, from now on: what was revoked stays revoked.
+
+    `version` is one that was in force. The caller holds the fence. Raises InvalidFact.
+    """
+    if _end(record_of(version)) <= at:
+        raise InvalidFact(
+            "fact", f"{version.head.code} would have ended on {_end(record_of(version)):%Y-%m-%d} anyway."
+        )
+    fields = record_of(version) | {"valid_from": max(version.valid_from, at)}
+    head = facts.open_head(kind=Fact.Kind.APPROVAL, code=code)
+    facts.write_version(ApprovalVersion, head=head, revision=revision, fields=fields)
+    boundaries = (fields["valid_from"], fields["valid_until"], *_waiver_end(fields))
+    _publish("approval.reinstated", head, revision, by, at, reason, fields, boundaries)
+    return head
+
+
+def check_revocable(version: ApprovalVersion, *, effective_at: datetime) -> None:
+    """A revocation to come may be brought forward, never put off."""
+    is_to_come = version.revoked_at is not None and version.revoked_at > effective_at
+    if version.state not in IN_FORCE and not is_to_come:
         raise InvalidFact(
             "fact", f"{version.head.code} is {version.state}; only an approval in force can be revoked."
         )

@@ -6,7 +6,6 @@ from datetime import datetime
 from authorization import groundwork
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
-from authorization.models import Revision
 from catalog.models import Variant, VariantBand, VariantVersion
 
 _FIELDS = ("gsm_confidence", "umts_confidence", "lte_confidence", "ims_source", "ims_confidence")
@@ -17,7 +16,7 @@ _BAND = tuple(
 
 def attributes_of(variant: Variant) -> list[tuple[str, str]]:
     """(name, value) as known now, in order."""
-    current = _current(variant)
+    current = VariantVersion.objects.current().filter(head=variant).first()
     if current is None:
         return []
     return list(current.attributes.order_by("name", "value").values_list("name", "value"))
@@ -30,14 +29,26 @@ def record_attributes(
 
     Returns whether anything differs from what was known. Raises InvalidFact.
     """
-    current = _current(variant)
+    recorder = prepare_attributes(variant=variant, attributes=attributes, by=by, at=at, reason=reason)
+    recorder.finish()
+    return recorder.written > 0
+
+
+def prepare_attributes(
+    *, variant: Variant, attributes: Iterable[tuple[str, str]], by: Actor, at: datetime, reason: str
+) -> groundwork.Recorder:
+    """The recording, not made yet: for `revocations.CorrectGroundwork`. Raises InvalidFact.
+
+    It is made only upon the version that was read: of an import that came between, the bands would be undone.
+    """
+    current = VariantVersion.objects.current().filter(head=variant).first()
     if current is None:
         raise InvalidFact(
             "attributes",
             f"Nothing is recorded of the radio of {variant} yet, to which its attributes belong; import that.",
         )
-    recorder = _Recorder(by=by, at=at, reason=reason)
-    differs = recorder.variant_radio(
+    recorder = groundwork.Recorder(by=by, at=at, reason=reason)
+    recorder.variant_radio(
         variant=variant,
         fields={name: getattr(current, name) for name in _FIELDS},
         bands=list(current.bands.values(*_BAND)),
@@ -45,24 +56,6 @@ def record_attributes(
         attributes=attributes,
         valid_from=current.valid_from,
         valid_until=current.valid_until,
+        only_upon_seen="attributes",
     )
-    recorder.seen = current
-    recorder.finish()
-    return differs
-
-
-class _Recorder(groundwork.Recorder):
-    """Writes only upon the version that was read: of an import that came between, the bands would be undone."""
-
-    seen: VariantVersion
-
-    def _write_facts(self, revision: Revision) -> None:
-        if not VariantVersion.objects.current().filter(pk=self.seen.pk).exists():
-            raise InvalidFact(
-                "attributes", f"The record of {self.seen.head} was changed meanwhile; look, and try again."
-            )
-        super()._write_facts(revision)
-
-
-def _current(variant: Variant) -> VariantVersion | None:
-    return VariantVersion.objects.current().filter(head=variant).first()
+    return recorder

@@ -134,7 +134,7 @@ def decide_store(
     """
     setting = read_setting(at=at, known_at=known_at)
     while page := _offers_after(after_offer_id, states):
-        questions = [_question_of_row(row) for row in page]
+        questions = [question_of(row[1:]) for row in page]
         answers = _answers(questions, setting, at=at, what_if=what_if, is_input_checked=True)
         for row, answer in zip(page, answers, strict=True):
             yield row[0], answer
@@ -327,8 +327,9 @@ def question_for_offer(offer: ListingHost) -> Question:
     )
 
 
-_COLUMNS = (
-    "id", "listing__vendor_id", "listing__variant__device__manufacturer_id", "listing__variant__device_id",
+# Of a host offer, in the order of the fields of Question.
+QUESTION_COLUMNS = (
+    "listing__vendor_id", "listing__variant__device__manufacturer_id", "listing__variant__device_id",
     "listing__variant_id", "host_id", "listing__territory", "listing__channel", "listing__condition", "listing_id",
     "listing__software",
 )  # fmt: skip
@@ -338,11 +339,12 @@ def _offers_after(offer_id: int, states: Iterable[str] | None) -> list[tuple[Any
     offers = ListingHost.objects.filter(id__gt=offer_id)
     if states is not None:
         offers = offers.filter(state__in=list(states))
-    return list(offers.order_by("id").values_list(*_COLUMNS)[:PAGE])
+    return list(offers.order_by("id").values_list("id", *QUESTION_COLUMNS)[:PAGE])
 
 
-def _question_of_row(row: Sequence[Any]) -> Question:
-    return Question(*row[1:])
+def question_of(row: Sequence[Any]) -> Question:
+    """The question about an offer whose QUESTION_COLUMNS were read."""
+    return Question(*row)
 
 
 # --- the record -------------------------------------------------------------------------------------------------

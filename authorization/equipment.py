@@ -60,27 +60,76 @@ def record_authorization(
 
 
 def revoke_under_fence(
-    *, fact: Fact, revision: Revision, reason_code: str, by: Actor, at: datetime, reason: str
+    *,
+    fact: Fact,
+    revision: Revision,
+    reason_code: str,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    effective_at: datetime | None = None,
 ) -> None:
-    """The write of a revocation. `authorization.revocations` is the door to it and holds the fence."""
+    """The write of a revocation, from `at` on or from later. `authorization.revocations` is the door to it and holds
+    the fence.
+    """
     doors.check_instant("at", at)
     doors.check_kind(fact, Fact.Kind.EQUIPMENT)
     version = current(fact)
-    check_revocable(version)
+    effective_at = effective_at or at
+    check_revocable(version, effective_at=effective_at)
     fields = record_of(version) | {
         "state": EquipmentVersion.State.REVOKED,
-        "revoked_at": at,
+        "revoked_at": effective_at,
         "reason_code": reason_code,
     }
     facts.write_version(EquipmentVersion, head=fact, revision=revision, fields=fields)
-    _publish("equipment.revoked", fact, revision, by, at, reason, fields)
+    _publish("equipment.revoked", fact, revision, by, at, reason, fields, (effective_at,))
 
 
-def check_revocable(version: EquipmentVersion) -> None:
-    if version.revoked_at is not None:
+def unrevoke_under_fence(*, fact: Fact, revision: Revision, by: Actor, at: datetime, reason: str) -> None:
+    """The way back from a revocation that is still to come. The caller holds the fence. Raises InvalidFact."""
+    version = current(fact)
+    if version.revoked_at is None or version.revoked_at <= at:
+        raise InvalidFact("fact", f"No revocation of {fact.code} is to come; there is nothing to cancel.")
+    fields = record_of(version) | {
+        "state": EquipmentVersion.State.ACTIVE,
+        "revoked_at": None,
+        "reason_code": "",
+    }
+    facts.write_version(EquipmentVersion, head=fact, revision=revision, fields=fields)
+    _publish("equipment.revocation_cancelled", fact, revision, by, at, reason, fields)
+
+
+def reopen_under_fence(
+    *, version: EquipmentVersion, code: str, revision: Revision, by: Actor, at: datetime, reason: str
+) -> Fact:
+    """A new record that says what this version said, from now on. The caller holds the fence. Raises InvalidFact.
+
+    `granted_at` stays: a prospective list that came after the grant does not reach it.
+    """
+    if version.valid_until <= at:
+        raise InvalidFact(
+            "fact", f"{version.head.code} would have ended on {version.valid_until:%Y-%m-%d} anyway."
+        )
+    fields = record_of(version) | {
+        "state": EquipmentVersion.State.ACTIVE,
+        "revoked_at": None,
+        "reason_code": "",
+        "valid_from": max(version.valid_from, at),
+    }
+    head = facts.open_head(kind=Fact.Kind.EQUIPMENT, code=code)
+    facts.write_version(EquipmentVersion, head=head, revision=revision, fields=fields)
+    boundaries = (fields["valid_from"], fields["valid_until"])
+    _publish("equipment.reinstated", head, revision, by, at, reason, fields, boundaries)
+    return head
+
+
+def check_revocable(version: EquipmentVersion, *, effective_at: datetime) -> None:
+    """A revocation to come may be brought forward, never put off."""
+    if version.revoked_at is not None and version.revoked_at <= effective_at:
         raise InvalidFact(
             "fact",
-            f"{version.head.code} was revoked on {version.revoked_at:%Y-%m-%d}; nothing is left to revoke.",
+            f"{version.head.code} is revoked from {version.revoked_at:%Y-%m-%d} on; nothing is left to revoke then.",
         )
 
 

@@ -76,8 +76,11 @@ def publish_change(
     reason: str,
     evidence: Mapping[str, Any],
     boundaries: tuple[datetime, ...] = (),
+    scope: Mapping[str, Any] | None = None,
 ) -> None:
     """What every change of authority leaves behind: a ledger row, the bell of the sweep, and its boundaries.
+
+    `scope` says whose offers a change bears on that is of no one fact (`selectors.offers_in_scope`); None: all.
 
     Each instant at which the record begins or ends by itself is a due row that adds a revision, so that boundaries
     too have a place in the one order.
@@ -93,8 +96,9 @@ def publish_change(
         revision=revision.n,
     )
     fact_id = subject_id if subject_kind == "fact" else None
-    outbox.announce(event="authority.changed", payload={"revision": revision.n, "fact_id": fact_id}, at=at)
+    about = {"fact_id": fact_id, "scope": dict(scope or {})}
+    outbox.announce(event="authority.changed", payload={"revision": revision.n, **about}, at=at)
     for boundary in boundaries:
         if at < boundary < FOREVER - timedelta(days=1):
-            payload = {"fact_id": fact_id, "boundary": boundary.isoformat()}
+            payload = {**about, "boundary": boundary.isoformat()}
             outbox.announce(event="authority.boundary", payload=payload, at=at, due_at=boundary)

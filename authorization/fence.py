@@ -10,6 +10,7 @@ the buyers before it and for none behind it. SQLite: `transaction_mode: IMMEDIAT
 writer, which is an exclusive fence for all; a system check demands it.
 """
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -60,6 +61,23 @@ def exclusive(*, by: Actor, reason: str, at: datetime) -> Revision:
         actor=str(by),
         reason=reason[:500],
         snapshot=_snapshot(),
+    )
+
+
+def rehearsal(*, at: datetime) -> Revision:
+    """A revision for a change that is written only to be looked at, in a transaction that is rolled back.
+
+    It takes no lock and nobody else ever sees it. Its number is out of reach of real ones, and differs between two
+    rehearsals at the same time, which would otherwise wait for each other.
+    """
+    newest = Revision.objects.order_by("-n").only("recorded_at").first()
+    recorded_at = at if newest is None else max(at, newest.recorded_at + timedelta(microseconds=1))
+    return Revision.objects.create(
+        n=2**62 + secrets.randbits(61),
+        recorded_at=recorded_at,
+        actor="system",
+        reason="rehearsal",
+        snapshot="0",
     )
 
 

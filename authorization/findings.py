@@ -7,6 +7,7 @@ is chosen from what lies upstream of the vendor.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from authorization import evaluator, radio, rules, software
 from authorization.evaluator import (
@@ -40,6 +41,7 @@ from carriers.versions import FOREVER
 
 # For so many vendors all that is upstream is read with what it covers; for more only what lies on some way to them.
 _AT_ONCE = 20
+_DIMENSIONS = ("model", "territory", "channel", "condition")
 # No answer is promised for longer than this, whatever its evidence says.
 HORIZON = timedelta(days=365)
 
@@ -105,6 +107,11 @@ class _Case:
         self.families: dict[int, _Family] = {}
         self.evidence: dict[tuple[str, int, int], Evidence] = {}
         self.agreements: dict[int, Ground] = {}
+        # What is alike for many points: grounds by the chain that carries, and by all that the nearest miss depends on.
+        self.carried: dict[tuple[Any, ...], Ground | None] = {}
+        self.missing: dict[tuple[Any, ...], Ground] = {}
+        self.equipped: dict[tuple[int, str], Ground] = {}
+        self.stopped_by_nothing: dict[tuple[int, int], tuple[Ground, Ground]] = {}
         self.found = Found()
         self.missed = _Missed(Missed(), at)
         self.radio = radio.Verdicts(self.found.radio_rows, at)
@@ -239,8 +246,18 @@ class _Case:
         return ground
 
     def _carried(self, n: int, question: Question, p: int) -> Ground | None:
-        family = self.families[question.manufacturer_id]
         links = self.found.links.get(p, ())
+        if self.names_facts:
+            # A suspension may be for this question only.
+            return self._choose_chain(n, question, links)
+        # Of one revision a link is known by its fact.
+        chain = (question.manufacturer_id, question.vendor_id, *[link.fact_id for link in links])
+        if chain not in self.carried:
+            self.carried[chain] = self._choose_chain(n, question, links)
+        return self.carried[chain]
+
+    def _choose_chain(self, n: int, question: Question, links: Sequence[Link]) -> Ground | None:
+        family = self.families[question.manufacturer_id]
         if question.vendor_id == question.manufacturer_id:
             return Ground("agreement", PASSED, family.until)
         is_root = question.vendor_id in family.roots
@@ -306,6 +323,21 @@ class _Case:
         return self.families[question.manufacturer_id].roots | {question.manufacturer_id}
 
     def _nearly_carried(self, n: int, question: Question, policy: Policy) -> Ground:
+        if self.names_facts:
+            return self._choose_miss(n, question, policy)
+        # Terms that every agreement on the way covers make no difference; what covers nothing depends on all.
+        starts = self._starts(question)
+        alike = (
+            question.manufacturer_id,
+            question.vendor_id,
+            policy.demands_verified,
+            *self.missed.terms_not_covered(starts, question),
+        )
+        if alike not in self.missing:
+            self.missing[alike] = self._choose_miss(n, question, policy)
+        return self.missing[alike]
+
+    def _choose_miss(self, n: int, question: Question, policy: Policy) -> Ground:
         family = self.families[question.manufacturer_id]
         edges = []
         for row in self.missed.between(self._starts(question), question.vendor_id):
@@ -364,9 +396,14 @@ class _Case:
     def _equipment(self, n: int, question: Question, policy: Policy) -> Ground:
         if not policy.enforces_equipment:
             return Ground("equipment", NOT_ENFORCED, self.horizon)
+        hits = self.found.hits.get(n, ())
+        alike = (question.variant_id, question.territory)
+        is_alike = not hits and not self.names_facts
+        if is_alike and alike in self.equipped:
+            return self.equipped[alike]
         lists = [
             hold
-            for hold in map(self.found.holds.__getitem__, self.found.hits.get(n, ()))
+            for hold in map(self.found.holds.__getitem__, hits)
             # A fact is not a term of a question: a list that names one matches none.
             if hold.reach != "sale" and not hold.names_fact
         ]
@@ -399,7 +436,10 @@ class _Case:
             return Ground("equipment", FAILED, until, reasons=rules.in_order(reasons))
         until = min(until, _end(nearest), self._suspended_until(n, nearest.fact_id))
         cited = self._cite("equipment", nearest.code, nearest.fact_id, nearest.version_no)
-        return Ground("equipment", PASSED, until, evidence=(cited,))
+        ground = Ground("equipment", PASSED, until, evidence=(cited,))
+        if is_alike:
+            self.equipped[alike] = ground
+        return ground
 
     # --- radio
 
@@ -420,10 +460,15 @@ class _Case:
 
     def _holds(self, n: int) -> tuple[Ground, Ground]:
         """What stops the sale itself: the suspension of the vendor, and any other hold."""
+        hits = self.found.hits.get(n, ())
+        question = self.questions[n]
+        nothing = (question.manufacturer_id, question.variant_id if self.names_attributes else 0)
+        if not hits and nothing in self.stopped_by_nothing:
+            return self.stopped_by_nothing[nothing]
         until = self.horizon
         of_vendor: list[Reason] = []
         others: list[Reason] = []
-        for version_id in self.found.hits.get(n, ()):
+        for version_id in hits:
             hold = self.found.holds[version_id]
             if hold.reach != "sale" or hold.names_fact:
                 continue
@@ -432,13 +477,16 @@ class _Case:
                 reason = rules.hold_reason(_hold(hold))
                 (of_vendor if reason.check == "vendor" else others).append(reason)
         if self.names_attributes:
-            versions = self.found.radio_rows.variants.get(self.questions[n].variant_id, ())
+            versions = self.found.radio_rows.variants.get(question.variant_id, ())
             until = min(until, self._next(b for row in versions for b in (row.valid_from, row.valid_until)))
-        until = min(until, self.families[self.questions[n].manufacturer_id].until)
-        return (
+        until = min(until, self.families[question.manufacturer_id].until)
+        grounds = (
             Ground("vendor", FAILED if of_vendor else PASSED, until, reasons=rules.in_order(of_vendor)),
             Ground("hold", FAILED if others else PASSED, until, reasons=rules.in_order(others)),
         )
+        if not hits:
+            self.stopped_by_nothing[nothing] = grounds
+        return grounds
 
     def _stops(self, n: int, hold: HoldRow) -> bool:
         if not hold.valid_from <= self.at < hold.end:
@@ -470,6 +518,8 @@ class _Case:
         return any(self._stops(n, hold) for hold in self._suspending(n, fact_id))
 
     def _suspended_until(self, n: int, fact_id: int) -> datetime:
+        if not self.names_facts:
+            return self.horizon
         return min([self.horizon, *[self._hold_until(n, hold) for hold in self._suspending(n, fact_id)]])
 
     # --- what all grounds use
@@ -506,6 +556,8 @@ class _Missed:
         self._grantees: dict[int, set[int]] = {}
         self._upstream: dict[int, _Upstream] = {}
         self._downstream: dict[frozenset[int], set[int]] = {}
+        self._between: dict[tuple[frozenset[int], int], list[Upstream]] = {}
+        self._covered: dict[tuple[frozenset[int], int], list[list[frozenset[str]]]] = {}
         self._values: dict[int, rules.Agreement] = {}
         for row in rows.agreements:
             self._by_grantee.setdefault(row.grantee_id, []).append(row)
@@ -533,6 +585,9 @@ class _Missed:
 
     def between(self, starts: frozenset[int], vendor_id: int) -> list[Upstream]:
         """The agreements that lie on some way from one of the starts to this vendor."""
+        key = (starts, vendor_id)
+        if key in self._between:
+            return self._between[key]
         below = self._downstream_of(starts)
         found: list[Upstream] = []
         seen, waiting = {vendor_id}, [vendor_id]
@@ -543,7 +598,25 @@ class _Missed:
                     if row.grantor_id not in seen:
                         seen.add(row.grantor_id)
                         waiting.append(row.grantor_id)
+        self._between[key] = found
         return found
+
+    def terms_not_covered(self, starts: frozenset[int], question: Question) -> tuple[str | None, ...]:
+        """The question's terms; None for each that all agreements on the way cover. All of them where there is none."""
+        key = (starts, question.vendor_id)
+        covered = self._covered.get(key)
+        if covered is None:
+            scopes = [self.agreement(row).scope for row in self.between(starts, question.vendor_id)]
+            covered = self._covered[key] = [
+                [scope.get(dimension, frozenset()) for scope in scopes] for dimension in _DIMENSIONS
+            ]
+        terms = (str(question.variant_id), question.territory, question.channel, question.condition)
+        return tuple(
+            [
+                None if known and all(value in values or rules.ALL in values for values in known) else value
+                for value, known in zip(terms, covered, strict=True)
+            ]
+        )
 
     def _downstream_of(self, starts: frozenset[int]) -> set[int]:
         if starts not in self._downstream:

@@ -9,6 +9,8 @@ What is asked for is compared with what is stored before the fence: nobody waits
 writing.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +23,16 @@ from django.db.models import Model
 
 from authorization import doors, facts, fence
 from authorization.actors import Actor
-from authorization.models import Revision
+from authorization.facts import InvalidFact
+from authorization.models import LedgerEntry, Revision
 from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
 from carriers.versions import FOREVER, FactVersion
-from catalog.models import Variant, VariantAttribute, VariantBand, VariantIms, VariantVersion
+from catalog.models import Device, Variant, VariantAttribute, VariantBand, VariantIms, VariantVersion
 
 # So many rows go into one statement: what is prepared between two of them must stay far below the fence's timeout.
 _BATCH = 500
+# A change of more variants than these is looked for among all offers.
+_SCOPE = 2000
 
 
 @contextmanager
@@ -50,6 +55,8 @@ class _Asked:
     # The version that it was compared with.
     seen: int | None
     is_same: Callable[[Any], bool]
+    # Is it to be written upon that version only? The field to name where it is not.
+    only_upon_seen: str = ""
 
 
 class Recorder:
@@ -74,6 +81,7 @@ class Recorder:
         bands: Sequence[Mapping[str, Any]],
         valid_from: datetime,
         valid_until: datetime = FOREVER,
+        only_upon_seen: str = "",
     ) -> bool:
         """`fields`: admission, ims_policy, cs_voice, source, confidence. `bands`: rows of NetworkBand in order."""
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
@@ -88,6 +96,7 @@ class Recorder:
                 _same(current, record) and _same_rows(current.bands.order_by("position"), rows)
             ),
             children=lambda: [NetworkBand(**row) for row in rows],
+            only_upon_seen=only_upon_seen,
         )
 
     def variant_radio(
@@ -100,11 +109,13 @@ class Recorder:
         attributes: Iterable[tuple[str, str]] | None = None,
         valid_from: datetime,
         valid_until: datetime = FOREVER,
+        only_upon_seen: str = "",
     ) -> bool:
         """`fields`: *_confidence, ims_source. `bands`: rows of VariantBand. `ims`: host code -> status.
 
         `attributes`: (name, value), what holds may name. None keeps those known: an import of bands says nothing of
-        them, and must not take the variant out of a hold.
+        them, and must not take the variant out of a hold. `only_upon_seen`: the name of the input that was read from
+        the present record; when that is another one at the writing, InvalidFact is raised.
         """
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
         named = None if attributes is None else _attributes(attributes)
@@ -129,6 +140,7 @@ class Recorder:
                     for name, value in sorted(_known_attributes(variant) if named is None else named)
                 ),
             ],
+            only_upon_seen=only_upon_seen,
         )
 
     def hosting(
@@ -140,6 +152,7 @@ class Recorder:
         fields: Mapping[str, Any],
         valid_from: datetime,
         valid_until: datetime = FOREVER,
+        only_upon_seen: str = "",
     ) -> bool:
         """`fields`: plmn, apn, source, confidence, date_source, date_confidence, note."""
         record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
@@ -153,6 +166,7 @@ class Recorder:
             record,
             is_same=lambda current: _same(current, record),
             children=list,
+            only_upon_seen=only_upon_seen,
         )
 
     def create(self, row: Model) -> None:
@@ -169,15 +183,82 @@ class Recorder:
 
     def finish(self) -> None:
         """Write all that differs, in one transaction; under the fence if a decision may read any of it."""
-        if not (self._asked or self._created or self._changed):
+        if self.is_empty:
             return
         with transaction.atomic():
             revision = None
-            if self._asked or self._moved:
+            if self.is_ground:
                 revision = fence.exclusive(by=self._by, reason=self._reason, at=self._at)
-            self._write_rows()
-            if revision is not None:
-                self._write_facts(revision)
+            self.write(revision)
+
+    @property
+    def is_empty(self) -> bool:
+        """Is all of it stored already?"""
+        return not (self._asked or self._created or self._changed)
+
+    @property
+    def is_ground(self) -> bool:
+        """Does any of it bear on decisions?"""
+        return bool(self._asked or self._moved)
+
+    @property
+    def reason(self) -> str:
+        return self._reason
+
+    def write(self, revision: Revision | None) -> None:
+        """The write of all that differs. Where `is_ground`, the caller holds the fence and brings the revision."""
+        moved_from = self._moved_from()
+        self._write_rows()
+        if revision is not None:
+            self._write_facts(revision, moved_from)
+
+    def _moved_from(self) -> dict[str, dict[str, Any]]:
+        """What the rows that decisions read said until now: of a device its maker, of a variant its device."""
+        said: dict[str, dict[str, Any]] = {}
+        for row, names in self._changed.values():
+            label = f"{row._meta.verbose_name} {row.pk}"
+            if label in self._moved:
+                columns = [row._meta.get_field(name).attname for name in sorted(names)]
+                stored = type(row)._default_manager.filter(pk=row.pk).values(*columns)
+                said[label] = {name: str(value) for name, value in stored[0].items()}
+        return said
+
+    def scope(self) -> dict[str, list[int]] | None:
+        """Whose offers it bears on, as `selectors.offers_in_scope` takes it; None: it may be anybody's."""
+        variants: set[int] = set()
+        hosts: set[int] = set()
+        for asked in self._asked.values():
+            if asked.model is VariantVersion:
+                variants |= {asked.head.pk} if asked.head.pk else set()
+            else:
+                hosts |= {asked.head.host.pk} if asked.head.host.pk else set()
+        for row, _ in self._changed.values():
+            if f"{row._meta.verbose_name} {row.pk}" not in self._moved:
+                continue
+            if isinstance(row, Variant):
+                variants.add(row.pk)
+            elif isinstance(row, Device):
+                variants |= set(Variant.objects.filter(device=row).values_list("pk", flat=True))
+            else:
+                return None
+        if len(variants) > _SCOPE:
+            return None
+        return {"variant_ids": sorted(variants), "host_ids": sorted(hosts)}
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what is asked for: the same for the same correction, whenever it is prepared."""
+        content = [
+            sorted(
+                [asked.model.__name__, str(key), _plain(asked.record), sorted(map(_columns, asked.children))]
+                for key, asked in self._asked.items()
+            ),
+            sorted([model.__name__, len(rows)] for model, rows in self._created.items()),
+            sorted(
+                [str(row._meta.label), row.pk, {name: str(getattr(row, name)) for name in sorted(names)}]
+                for row, names in self._changed.values()
+            ),
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
     def _ask(
         self,
@@ -188,6 +269,7 @@ class Recorder:
         *,
         is_same: Callable[[Any], bool],
         children: Callable[[], Sequence[Model]],
+        only_upon_seen: str = "",
     ) -> bool:
         current = None
         if not head._state.adding:
@@ -197,7 +279,7 @@ class Recorder:
             self._asked.pop((model, name), None)
             return False
         seen = current.pk if current is not None else None
-        self._asked[model, name] = _Asked(model, head, record, children(), seen, is_same)
+        self._asked[model, name] = _Asked(model, head, record, children(), seen, is_same, only_upon_seen)
         return True
 
     def _host(self, code: str) -> HostCarrier:
@@ -215,7 +297,7 @@ class Recorder:
             for part in batched(rows, _BATCH):
                 model._default_manager.bulk_update(part, fields)
 
-    def _write_facts(self, revision: Revision) -> None:
+    def _write_facts(self, revision: Revision, moved_from: Mapping[str, Any]) -> None:
         boundaries: set[datetime] = set()
         by_model: dict[type[FactVersion], list[_Asked]] = {}
         for asked in self._asked.values():
@@ -239,9 +321,80 @@ class Recorder:
             by=self._by,
             at=self._at,
             reason=self._reason,
-            evidence={"records": self.written} | ({"moved": list(self._moved)} if self._moved else {}),
+            evidence={"records": self.written}
+            | ({"moved": list(self._moved), "moved_from": dict(moved_from)} if self._moved else {}),
             boundaries=tuple(sorted(boundaries)),
+            scope=self.scope(),
         )
+
+
+def restore_under_fence(
+    *, corrected_at: int, revision: Revision, by: Actor, at: datetime, reason: str
+) -> None:
+    """What the correction of that revision changed is again as it was before. The caller holds the fence.
+
+    Raises InvalidFact where it cannot be: a record was changed again since, or plain rows were moved.
+    """
+    moved = LedgerEntry.objects.filter(act="groundwork.recorded", revision=corrected_at)
+    if any(entry.evidence.get("moved") for entry in moved):
+        raise InvalidFact(
+            "revocation",
+            "It also moved a device or its maker, of which no versions are kept; record what is right instead.",
+        )
+    scope: dict[str, set[int]] = {"variant_ids": set(), "host_ids": set()}
+    boundaries: set[datetime] = set()
+    for model, children in _RESTORED.items():
+        for before in _versions(model).filter(rev_to=corrected_at).select_related("head"):
+            after = _versions(model).filter(head=before.head, rev_to__isnull=True).first()
+            if after is None or after.rev_from != corrected_at:
+                raise InvalidFact(
+                    "revocation", f"{before.head} was changed again since; record what is right instead."
+                )
+            kept = ("id", "head", "version_no", "rev_from", "rev_to")
+            fields = [field.name for field in model._meta.concrete_fields if field.name not in kept]
+            record = {name: getattr(before, name) for name in fields}
+            version = facts.write_version(model, head=before.head, revision=revision, fields=record)
+            for name in children:
+                rows = list(getattr(before, name).all())
+                for row in rows:
+                    row.pk, row.version = None, version
+                    row._state.adding = True
+                if rows:
+                    _insert(type(rows[0]), rows)
+                boundaries |= _ends_of_service(rows)
+            boundaries |= {before.valid_from, before.valid_until}
+            if model is VariantVersion:
+                scope["variant_ids"].add(before.head_id)
+            else:
+                scope["host_ids"].add(before.head.host_id)
+    facts.publish_change(
+        act="groundwork.restored",
+        subject_kind="groundwork",
+        subject_id=revision.n,
+        revision=revision,
+        by=by,
+        at=at,
+        reason=reason,
+        evidence={"corrected_at": corrected_at},
+        boundaries=tuple(sorted(boundaries)),
+        scope={name: sorted(ids) for name, ids in scope.items()},
+    )
+
+
+_RESTORED: dict[type[FactVersion], tuple[str, ...]] = {
+    VariantVersion: ("bands", "ims", "attributes"),
+    NetworkVersion: ("bands",),
+    HostingVersion: (),
+}
+
+
+def _plain(record: Mapping[str, Any]) -> str:
+    return json.dumps({name: str(value) for name, value in record.items()}, sort_keys=True)
+
+
+def _columns(child: Any) -> str:
+    names = [field.attname for field in child._meta.concrete_fields if field.name not in ("id", "version")]
+    return json.dumps({name: str(getattr(child, name)) for name in names}, sort_keys=True)
 
 
 def _ends_of_service(children: Iterable[Any]) -> set[datetime]:
@@ -280,6 +433,13 @@ def _write_versions(
             head__in=[asked.head.pk for asked in wanted], rev_to__isnull=True
         )
     }
+    for asked in wanted:
+        found = current.get(asked.head.pk)
+        if asked.only_upon_seen and (found.pk if found else None) != asked.seen:
+            raise InvalidFact(
+                asked.only_upon_seen,
+                f"The record of {asked.head} was changed meanwhile; look, and try again.",
+            )
     still = [asked for asked in wanted if _still_differs(asked, current.get(asked.head.pk))]
     outdated = [current[asked.head.pk] for asked in still if asked.head.pk in current]
     if outdated:

@@ -169,13 +169,17 @@ def release_hold(*, fact: Fact, by: Actor, at: datetime, reason: str) -> Revisio
     doors.check_kind(fact, Fact.Kind.HOLD)
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"hold {fact.code} released", at=at)
-        version = current(fact)
-        refuse_released(version)
-        fields = record_of(version) | {"released_at": at}
-        targets, exemptions = targets_of(version), exemptions_of(version)
-        _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
-        _publish("hold.released", fact, revision, by, at, reason, fields, targets, exemptions)
+        release_under_fence(fact=fact, revision=revision, by=by, at=at, reason=reason)
     return revision
+
+
+def release_under_fence(*, fact: Fact, revision: Revision, by: Actor, at: datetime, reason: str) -> None:
+    version = current(fact)
+    refuse_released(version)
+    fields = record_of(version) | {"released_at": at}
+    targets, exemptions = targets_of(version), exemptions_of(version)
+    _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
+    _publish("hold.released", fact, revision, by, at, reason, fields, targets, exemptions)
 
 
 def exempt(*, fact: Fact, exemption: Exemption, by: Actor, at: datetime, reason: str) -> Revision:
@@ -185,43 +189,91 @@ def exempt(*, fact: Fact, exemption: Exemption, by: Actor, at: datetime, reason:
     exemption = check_exemption(exemption, at=at)
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"exemption from hold {fact.code}", at=at)
-        version = current(fact)
-        refuse_over(version, at)
-        fields, targets, exemptions = record_of(version), targets_of(version), exemptions_of(version)
-        # Over all versions: the number of an exemption that was dropped is not given again.
-        numbers = HoldExemption.objects.filter(version__head=fact).values_list("part", flat=True)
-        exemptions[max(numbers, default=0) + 1] = exemption
-        _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
-        _publish(
-            "hold.exempted", fact, revision, by, at, reason, fields, targets, exemptions, _ends([exemption])
-        )
+        exempt_under_fence(fact=fact, exemption=exemption, revision=revision, by=by, at=at, reason=reason)
     return revision
 
 
+def exempt_under_fence(
+    *, fact: Fact, exemption: Exemption, revision: Revision, by: Actor, at: datetime, reason: str
+) -> None:
+    version = current(fact)
+    refuse_over(version, at)
+    fields, targets, exemptions = record_of(version), targets_of(version), exemptions_of(version)
+    # Over all versions: the number of an exemption that was dropped is not given again.
+    numbers = HoldExemption.objects.filter(version__head=fact).values_list("part", flat=True)
+    exemptions[max(numbers, default=0) + 1] = exemption
+    _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
+    _publish("hold.exempted", fact, revision, by, at, reason, fields, targets, exemptions, _ends([exemption]))
+
+
+def without_exemption(version: HoldVersion, part: int, *, ends_at: datetime) -> dict[int, Exemption]:
+    """The exemptions of the hold when this one ends then; one that would not have begun by then is dropped.
+
+    Raises InvalidFact.
+    """
+    refuse_over(version, ends_at)
+    exemptions = exemptions_of(version)
+    if part not in exemptions:
+        known = ", ".join(map(str, exemptions)) or "none"
+        raise InvalidFact("part", f"{version.head.code} has no exemption {part}; it has: {known}.")
+    exemption = exemptions[part]
+    if exemption.valid_until <= ends_at:
+        raise InvalidFact(
+            "part", f"That exemption ends on {exemption.valid_until:%Y-%m-%d}; nothing is left to end then."
+        )
+    if exemption.valid_from < ends_at:
+        exemptions[part] = replace(exemption, valid_until=ends_at)
+    else:
+        del exemptions[part]
+    return exemptions
+
+
 def end_exemption(*, fact: Fact, part: int, by: Actor, at: datetime, reason: str) -> Revision:
-    """End this exemption now, or drop one that has not begun: the hold stops what it let through."""
+    """End this exemption now, or drop one that has not begun: the hold stops what it let through.
+
+    The desk goes through `authorization.revocations`, which shows first what falls.
+    """
     doors.check_instant("at", at)
     doors.check_kind(fact, Fact.Kind.HOLD)
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"exemption {part} from hold {fact.code} ends", at=at)
-        version = current(fact)
-        refuse_over(version, at)
-        fields, targets, exemptions = record_of(version), targets_of(version), exemptions_of(version)
-        if part not in exemptions:
-            known = ", ".join(map(str, exemptions)) or "none"
-            raise InvalidFact("part", f"{fact.code} has no exemption {part}; it has: {known}.")
-        exemption = exemptions[part]
-        if exemption.valid_until <= at:
-            raise InvalidFact(
-                "part", f"That exemption ended on {exemption.valid_until:%Y-%m-%d}; nothing is left to end."
-            )
-        if exemption.valid_from < at:
-            exemptions[part] = replace(exemption, valid_until=at)
-        else:
-            del exemptions[part]
-        _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
-        _publish("hold.exemption_ended", fact, revision, by, at, reason, fields, targets, exemptions)
+        end_exemption_under_fence(fact=fact, part=part, revision=revision, by=by, at=at, reason=reason)
     return revision
+
+
+def end_exemption_under_fence(
+    *,
+    fact: Fact,
+    part: int,
+    revision: Revision,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    ends_at: datetime | None = None,
+) -> None:
+    """The write of an exemption's end, at `at` or later: the hold then stops what it let through.
+
+    It takes authority away: `authorization.revocations` is the door to it and holds the fence. Raises InvalidFact.
+    """
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.HOLD)
+    version = current(fact)
+    ends_at = ends_at or at
+    exemptions = without_exemption(version, part, ends_at=ends_at)
+    fields, targets = record_of(version), targets_of(version)
+    _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
+    _publish("hold.exemption_ended", fact, revision, by, at, reason, fields, targets, exemptions, (ends_at,))
+
+
+def set_exemption_end_under_fence(
+    *, fact: Fact, part: int, ends_at: datetime, revision: Revision, by: Actor, at: datetime, reason: str
+) -> None:
+    """The way back from an exemption's end that has not come yet. The caller holds the fence."""
+    version = current(fact)
+    fields, targets, exemptions = record_of(version), targets_of(version), exemptions_of(version)
+    exemptions[part] = replace(exemptions[part], valid_until=ends_at)
+    _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
+    _publish("hold.exempted", fact, revision, by, at, reason, fields, targets, exemptions, (ends_at,))
 
 
 def current(fact: Fact) -> HoldVersion:

@@ -521,6 +521,12 @@ class OutboxRow(models.Model):
                 name="auth_outbox_open",
                 condition=Q(done_at__isnull=True, failed_at__isnull=True) & ~Q(handler=""),
             ),
+            # One lane for each handler, so that the chunks of a sweep do not stand before the reactions.
+            models.Index(
+                fields=["handler", "due_at", "id"],
+                name="auth_outbox_lane",
+                condition=Q(done_at__isnull=True, failed_at__isnull=True) & ~Q(handler=""),
+            ),
             models.Index(
                 fields=["id"], name="auth_outbox_unplaced", condition=Q(handler="", position__isnull=True)
             ),
@@ -582,7 +588,19 @@ class Revocation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}: {self.subject or self.fact}"
+        return f"{self.get_kind_display()}: {self.name}"
+
+    @property
+    def name(self) -> str:
+        """What was withdrawn, as people call it."""
+        return self.subject or str(self.fact)
+
+    @property
+    def named_fact(self) -> Fact:
+        """The one record that it is about. Raises ValueError for a correction of several."""
+        if self.fact is None:
+            raise ValueError(f"{self.name} is no single record.")
+        return self.fact
 
 
 class PendingChange(models.Model):
@@ -625,8 +643,7 @@ class PendingChange(models.Model):
                 name="authorization_pending_decided",
             ),
             models.CheckConstraint(
-                condition=Q(kind="removal", due_at__isnull=True)
-                | Q(kind="withdrawal", due_at__isnull=False),
+                condition=Q(kind="removal", due_at__isnull=True) | Q(kind="withdrawal", due_at__isnull=False),
                 name="authorization_pending_due",
             ),
         ]
@@ -733,6 +750,8 @@ class ReconcilerRun(models.Model):
 
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
+    # A lease on the machine's clock, renewed while it works: rounds do not overlap.
+    busy_until = models.DateTimeField(null=True, blank=True)
     revision = models.PositiveBigIntegerField()
     live = models.PositiveIntegerField(default=0, help_text="Live offers that were looked at")
     decided = models.PositiveIntegerField(default=0, help_text="Of those and of suspended ones, decided anew")

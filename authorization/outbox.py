@@ -2,11 +2,12 @@
 
 A row with a handler is one reaction's work. It is claimed by a lease (SKIP LOCKED on PostgreSQL, one writer on
 SQLite), done, and only then marked: at least once, so handlers are idempotent. A failure closes the row and writes
-the next attempt as a new row, due later. The broker is only a bell: beat rings the pump every second anyway.
+the next attempt as a new row, due later. The broker is only a bell: docs/outbox.md says who else rings.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID, uuid4
@@ -15,35 +16,55 @@ import structlog
 from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
-from authorization import clock, fence
+from authorization import clock, fence, ledger
+from authorization.actors import Actor
+from authorization.dialect import Dialect
 from authorization.models import OutboxRow
 
 logger = structlog.get_logger(__name__)
 
-# Rows claimed at once. Few, because a worker that dies keeps its claims until their lease ends.
-BATCH = 5
+# A look takes the first few of each lane, and is taken again after so long: what is cheap is done many to a look,
+# what takes long is chosen anew each time.
+LOOK = 10
+LOOK_S = 0.5
 # For so long one bell keeps a worker at it; with one handler more it stays below the task's time limit.
 PUMP_S = 15
 # Seconds until the next attempt; after the last one the row is dead and alarms.
 BACKOFF_S = (1, 5, 30, 120, 600, 3600, 21_600)
-
-
-# After a bell that failed, this process leaves the pump to beat for so long.
+# Attempts of one series: the first, and one after each wait.
+SERIES = len(BACKOFF_S) + 1
+# Events that get their positions in one transaction: on SQLite nobody else writes meanwhile.
+STAMPED_AT_ONCE = 20_000
+# What is done is kept for so long; so are events, for that is what readers and receivers of webhooks are promised.
+KEPT = timedelta(days=30)
+# Rows that one transaction deletes at most.
+PRUNED_AT_ONCE = 1000
+# After a bell that failed, this process rings no more for so long.
 SILENCE_S = 10
 
 
-class _Silence:
-    until = 0.0
+class _Moments:
+    """Of this process, on its monotonic clock."""
+
+    silent_until = 0.0
+    pumped_at = float("-inf")
 
 
-_silence = _Silence()
+_moments = _Moments()
+
+
+class NotDead(ValueError):
+    """The row was not given up, or somebody has settled it already. The message is for the desk."""
 
 
 class Handler(Protocol):
     def __call__(self, *, payload: dict[str, Any], event_id: UUID, at: datetime) -> None: ...
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
 
 
 def announce(
@@ -70,13 +91,26 @@ def announce(
     return event_id
 
 
-def announce_many(*, event: str, payloads: list[dict[str, Any]], at: datetime) -> None:
+def announce_many(
+    *,
+    event: str,
+    payloads: Sequence[dict[str, Any]],
+    at: datetime,
+    event_ids: Sequence[UUID] | None = None,
+) -> None:
     """Events that nobody in the shop reacts to, one per offer of a chunk: two statements whatever their number."""
     if settings.OUTBOX_HANDLERS.get(event):
         raise ValueError(f"{event} has handlers; announce it one by one.")
+    ids = event_ids if event_ids is not None else [uuid4() for _ in payloads]
     OutboxRow.objects.bulk_create(
-        [OutboxRow(event=event, payload=payload, due_at=at, created_at=at) for payload in payloads]
+        [
+            OutboxRow(event_id=event_id, event=event, payload=payload, due_at=at, created_at=at)
+            for event_id, payload in zip(ids, payloads, strict=True)
+        ]
     )
+
+
+# --- the bell ---------------------------------------------------------------------------------------------------
 
 
 def ring_on_commit() -> None:
@@ -90,84 +124,155 @@ def ring_on_commit() -> None:
 
 
 def ring() -> None:
-    """Wake a worker. A broker that is down costs nothing but the wait for beat: the work stands in the rows."""
+    """Wake a worker. A broker that is down or full costs nothing but a wait: the work stands in the rows."""
     fence.refuse_inside("bell")
-    if time.monotonic() < _silence.until:
+    if time.monotonic() < _moments.silent_until:
         return
     try:
         current_app.send_task("authorization.pump_outbox", retry=False, expires=30)
     except Exception as error:
-        # A broker that hangs would hold up every request behind its timeout: leave the bell to beat for a while.
-        _silence.until = time.monotonic() + SILENCE_S
+        # A broker that hangs would hold up every request behind its timeout: leave it to those who need no bell.
+        _moments.silent_until = time.monotonic() + SILENCE_S
         logger.warning("outbox.bell_failed", error=str(error))
+
+
+def idle_s() -> float:
+    """Seconds since this process last pumped; infinite if it never did."""
+    return time.monotonic() - _moments.pumped_at
+
+
+# --- the pump ---------------------------------------------------------------------------------------------------
 
 
 def pump(*, at: Callable[[], datetime] = clock.now) -> int:
     """Do what is due, until nothing is or PUMP_S is spent. Returns how many rows were done."""
-    done, until = 0, time.monotonic() + PUMP_S
-    stamp_positions()
+    done, until, has_rung = 0, time.monotonic() + PUMP_S, False
+    turns = _Turns()
     while time.monotonic() < until:
-        rows = _claim(at())
+        _moments.pumped_at = time.monotonic()
+        stamp_positions()
+        rows = turns.in_order(_look(_business_now(at)))
         if not rows:
             break
-        if len(rows) == BATCH:
-            # More is waiting: another worker may help.
+        if len(rows) > 1 and not has_rung:
+            # More is waiting: another worker may help, and will call the next.
             ring()
+            has_rung = True
+        look_until = min(until, time.monotonic() + LOOK_S)
         for row in rows:
-            if row.claimed_until is None:
-                done += _work(row, at())
-            else:
-                # It was claimed before and not done: its worker was killed, perhaps by this very row. That counts as
-                # an attempt, or such a row would be taken up for ever.
-                _retry_later(row, at(), RuntimeError("The worker that had claimed it died."))
+            began = time.monotonic()
+            done += _take_up(row, at)
+            turns.spend(row.handler, time.monotonic() - began)
+            if time.monotonic() > look_until:
+                break
     return done
 
 
-def stamp_positions() -> None:
-    """Give committed events their place in the readers' order, under one lock.
+class _Turns:
+    """The order of the lanes, one for each handler: next is the one that this pump has spent the least time on.
 
-    Sequence numbers are not commit order; a position is given only to rows that are committed, so a reader who
-    remembers the last one misses nothing.
+    So the chunks of a large sweep do not stand before reactions, and a slow mail server not before the chunks.
     """
-    unplaced = OutboxRow.objects.filter(handler="", position__isnull=True)
-    if not unplaced.exists():
-        return
-    with transaction.atomic():
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [fence.LOCK_KEY + 1])
-                if not cursor.fetchone()[0]:
-                    return
-        waiting = list(unplaced.order_by("id").values_list("id", flat=True)[:1000])
-        last = OutboxRow.objects.aggregate(last=Max("position"))["last"] or 0
-        rows = [OutboxRow(id=row_id, position=last + place) for place, row_id in enumerate(waiting, start=1)]
-        OutboxRow.objects.bulk_update(rows, ["position"], batch_size=250)
+
+    def __init__(self) -> None:
+        self._spent: dict[str, float] = defaultdict(float)
+        self._rows: Counter[str] = Counter()
+
+    def spend(self, handler: str, seconds: float) -> None:
+        self._spent[handler] += seconds
+        self._rows[handler] += 1
+
+    def in_order(self, rows: Iterable[OutboxRow]) -> list[OutboxRow]:
+        """`rows` come oldest first within each lane."""
+        places: Counter[str] = Counter()
+        keyed = []
+        for row in rows:
+            places[row.handler] += 1
+            place = places[row.handler]
+            each_s = self._spent[row.handler] / max(1, self._rows[row.handler])
+            keyed.append(((self._spent[row.handler] + place * each_s, place, row.due_at, row.pk), row))
+        return [row for _, row in sorted(keyed, key=lambda pair: pair[0])]
 
 
-def _claim(at: datetime) -> list[OutboxRow]:
-    """A few free rows, now claimed; as they were before: with `claimed_until` where a lease has run out."""
+def _take_up(row: OutboxRow, at: Callable[[], datetime]) -> int:
+    if row.claimed_until is None:
+        return _work(row, _business_now(at)) if _claim(row) else 0
+    # It was claimed before and not done: its worker was killed, perhaps by this very row. That counts as an attempt,
+    # or such a row would be taken up for ever.
+    _retry_later(row, _business_now(at), RuntimeError("The worker that had claimed it died."))
+    return 0
+
+
+def _business_now(at: Callable[[], datetime]) -> datetime:
+    """The business clock, but not before the newest change of authority.
+
+    As decisions have it: a clock that was set back, or the slower of two hosts, must not keep a sweep waiting.
+    """
+    recorded_at = fence.newest()[1]
+    return at() if recorded_at is None else max(at(), recorded_at)
+
+
+_IS_OPEN = "o.done_at IS NULL AND o.failed_at IS NULL AND NOT (o.handler = '')"
+
+
+def _look(at: datetime) -> list[OutboxRow]:
+    """The first few rows of each lane that are due and free, oldest first. Nothing is claimed by looking.
+
+    One that bears a lease is free as well if that has run out, or lies so far ahead that the machine's clock was
+    set back since.
+    """
+    db = Dialect()
+    is_free = (
+        f"(o.claimed_until IS NULL OR o.claimed_until < {db.instant('now')}"
+        f" OR o.claimed_until > {db.instant('too_far')})"
+    )
+    first_rows = f"""
+SELECT {{columns}} FROM authorization_outboxrow o
+ WHERE o.handler = lane.handler AND {_IS_OPEN} AND o.due_at <= {db.instant("at")} AND {is_free}
+ ORDER BY o.due_at, o.id LIMIT {LOOK}"""
+    if db.is_postgresql:
+        rows = f"lane CROSS JOIN LATERAL ({first_rows.format(columns='o.*')}) r"
+    else:
+        rows = f"lane CROSS JOIN authorization_outboxrow r ON r.id IN ({first_rows.format(columns='o.id')})"
+    # From each handler to the next by the index: a lane of a hundred thousand rows costs as much as one of ten.
+    sql = f"""
+WITH RECURSIVE lane(handler) AS (
+  SELECT MIN(o.handler) FROM authorization_outboxrow o WHERE {_IS_OPEN}
+  UNION ALL
+  SELECT (SELECT MIN(o.handler) FROM authorization_outboxrow o WHERE o.handler > lane.handler AND {_IS_OPEN})
+    FROM lane WHERE lane.handler IS NOT NULL
+)
+SELECT r.* FROM {rows} ORDER BY r.due_at, r.id"""
     now = _machine_now()
-    is_open = Q(done_at__isnull=True, failed_at__isnull=True, due_at__lte=at) & ~Q(handler="")
-    is_free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
-    free = OutboxRow.objects.filter(is_open & is_free).order_by("due_at", "id")
-    # Asked first without a transaction: on SQLite even an idle one would keep a buyer waiting.
-    if not free.exists():
-        return []
-    with transaction.atomic():
-        if connection.vendor == "postgresql":
-            free = free.select_for_update(skip_locked=True)
-        rows = list(free[:BATCH])
-        OutboxRow.objects.filter(pk__in=[row.pk for row in rows]).update(claimed_until=_lease(now))
-    return rows
+    parameters = {"at": at, "now": now, "too_far": now + 2 * (_lease(now) - now)}
+    adapted = {
+        name: connection.ops.adapt_datetimefield_value(instant) for name, instant in parameters.items()
+    }
+    return list(OutboxRow.objects.raw(sql, adapted))
+
+
+def _claim(row: OutboxRow) -> bool:
+    """Take a lease on a row that was free when looked at. One row at a time: who dies keeps no other waiting."""
+    lease = _lease(_machine_now())
+    free = """SELECT o.id FROM authorization_outboxrow o WHERE o.id = %(id)s
+ AND o.claimed_until IS NULL AND o.done_at IS NULL AND o.failed_at IS NULL"""
+    if connection.vendor == "postgresql":
+        # Nobody waits for a worker that stands still with the row in its hand.
+        free += " FOR UPDATE SKIP LOCKED"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE authorization_outboxrow SET claimed_until = %(lease)s WHERE id = ({free})",
+            {"id": row.pk, "lease": connection.ops.adapt_datetimefield_value(lease)},
+        )
+        is_mine: bool = cursor.rowcount == 1
+    if is_mine:
+        row.claimed_until = lease
+    return is_mine
 
 
 def _work(row: OutboxRow, at: datetime) -> int:
-    # The lease is for one handler: it begins anew with each row. Whoever finds it run out has lost the row.
-    now = _machine_now()
-    mine = OutboxRow.objects.filter(
-        pk=row.pk, claimed_until__gte=now, done_at__isnull=True, failed_at__isnull=True
-    )
-    if not mine.update(claimed_until=_lease(now)):
+    """The handler of a claimed row. The lease it bears is what shows afterwards that nobody has taken it over."""
+    if row.claimed_until is None or row.claimed_until <= _machine_now():
         return 0
     with structlog.contextvars.bound_contextvars(
         outbox_row=row.pk, event_name=row.event, handler=row.handler
@@ -177,10 +282,22 @@ def _work(row: OutboxRow, at: datetime) -> int:
             handler(payload=row.payload, event_id=row.event_id, at=at)
         except Exception as error:
             logger.exception("outbox.attempt_failed", attempt=row.attempt)
+            if not connection.in_atomic_block:
+                # Of a database that was restarted: the next statement opens another.
+                connection.close_if_unusable_or_obsolete()
             _retry_later(row, at, error)
             return 0
-    OutboxRow.objects.filter(pk=row.pk, failed_at__isnull=True).update(done_at=at, claimed_until=None)
+        if not _mine(row).update(done_at=at, claimed_until=None):
+            logger.warning("outbox.lease_lost", attempt=row.attempt)
+            return 0
     return 1
+
+
+def _mine(row: OutboxRow) -> QuerySet[OutboxRow]:
+    """The row as it was when it was read or claimed; nothing if another has done, closed or claimed it since."""
+    return OutboxRow.objects.filter(
+        pk=row.pk, claimed_until=row.claimed_until, done_at__isnull=True, failed_at__isnull=True
+    )
 
 
 def _lease(now: datetime) -> datetime:
@@ -193,26 +310,169 @@ def _machine_now() -> datetime:
 
 
 def _retry_later(row: OutboxRow, at: datetime, error: Exception) -> None:
-    is_dead = row.attempt > len(BACKOFF_S)
+    """Close this attempt; the next is a new row, due later. The last of a series is dead."""
+    step = (row.attempt - 1) % SERIES
+    is_dead = step == len(BACKOFF_S)
+    said = f"{type(error).__name__}: {error}"[:2000]
     with transaction.atomic():
-        closed = OutboxRow.objects.filter(pk=row.pk, done_at__isnull=True, failed_at__isnull=True).update(
-            failed_at=at,
-            is_dead=is_dead,
-            claimed_until=None,
-            last_error=f"{type(error).__name__}: {error}"[:2000],
-        )
+        closed = _mine(row).update(failed_at=at, is_dead=is_dead, claimed_until=None, last_error=said)
         if closed and not is_dead:
-            OutboxRow.objects.create(
-                event_id=row.event_id,
-                event=row.event,
-                payload=row.payload,
-                handler=row.handler,
-                attempt=row.attempt + 1,
-                due_at=at + timedelta(seconds=BACKOFF_S[row.attempt - 1]),
-                created_at=at,
+            _next_attempt(row, at=at, due_at=at + timedelta(seconds=BACKOFF_S[step]))
+    if closed and is_dead:
+        logger.error(
+            "outbox.dead_letter",
+            row=row.pk,
+            event_name=row.event,
+            handler=row.handler,
+            attempt=row.attempt,
+            error=said,
+        )
+
+
+def _next_attempt(row: OutboxRow, *, at: datetime, due_at: datetime) -> OutboxRow:
+    return OutboxRow.objects.create(
+        event_id=row.event_id,
+        event=row.event,
+        payload=row.payload,
+        handler=row.handler,
+        attempt=row.attempt + 1,
+        due_at=due_at,
+        created_at=at,
+    )
+
+
+# --- readers' order ---------------------------------------------------------------------------------------------
+
+
+def stamp_positions() -> int:
+    """Give committed events their place in the readers' order, under one lock. Returns how many got one.
+
+    Sequence numbers are not commit order; a position is given only to rows that are committed, so a reader who
+    remembers the last one misses nothing. Positions have no gaps.
+    """
+    unplaced = OutboxRow.objects.filter(handler="", position__isnull=True)
+    stamped = 0
+    # Asked first without a transaction: on SQLite even an idle one would keep a buyer waiting.
+    while unplaced.exists():
+        with transaction.atomic(), connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [fence.LOCK_KEY + 1])
+                if not cursor.fetchone()[0]:
+                    break
+            # A statement of its own: together with the lock it would read the last position before the wait.
+            cursor.execute(
+                """
+UPDATE authorization_outboxrow AS placed SET position = fresh.position
+  FROM (SELECT w.id, (SELECT COALESCE(MAX(position), 0) FROM authorization_outboxrow)
+                     + ROW_NUMBER() OVER (ORDER BY w.id) AS position
+          FROM (SELECT id FROM authorization_outboxrow WHERE handler = '' AND position IS NULL
+                 ORDER BY id LIMIT %s) w) fresh
+ WHERE placed.id = fresh.id""",
+                [STAMPED_AT_ONCE],
             )
-    if is_dead:
-        logger.error("outbox.dead_letter", attempt=row.attempt)
+            stamped += cursor.rowcount
+    return stamped
+
+
+# --- dead letters -----------------------------------------------------------------------------------------------
+
+
+def dead_letters() -> QuerySet[OutboxRow]:
+    """Work that was given up and that nobody has settled."""
+    return OutboxRow.objects.filter(is_dead=True, settled_at__isnull=True)
+
+
+def retry_dead(*, row: OutboxRow, by: Actor, at: datetime) -> OutboxRow:
+    """Try what was given up again, at once and for a whole series of attempts. Raises NotDead."""
+    with transaction.atomic():
+        dead = _settle(row, at)
+        attempt = _next_attempt(dead, at=at, due_at=at)
+        ledger.record(
+            act="outbox.retried",
+            subject_kind="outbox",
+            subject_id=dead.pk,
+            by=by,
+            at=at,
+            evidence=_told(dead),
+        )
+        ring_on_commit()
+    return attempt
+
+
+def dismiss_dead(*, row: OutboxRow, by: Actor, at: datetime, reason: str) -> None:
+    """What was given up is not needed any more. Raises NotDead; ValueError without a reason."""
+    if not reason.strip():
+        raise ValueError("Say why it is not needed; the reason is kept.")
+    with transaction.atomic():
+        dead = _settle(row, at)
+        ledger.record(
+            act="outbox.dismissed",
+            subject_kind="outbox",
+            subject_id=dead.pk,
+            by=by,
+            at=at,
+            reason=reason,
+            evidence=_told(dead),
+        )
+
+
+def _settle(row: OutboxRow, at: datetime) -> OutboxRow:
+    found = OutboxRow.objects.select_for_update(no_key=True).get(pk=row.pk)
+    if not found.is_dead:
+        raise NotDead(f"Row {found.pk} was not given up; there is nothing to settle.")
+    if found.settled_at is not None:
+        raise NotDead(f"Row {found.pk} was settled on {found.settled_at:%Y-%m-%d %H:%M:%S} UTC.")
+    found.settled_at = at
+    found.save(update_fields=["settled_at"])
+    return found
+
+
+def _told(row: OutboxRow) -> dict[str, Any]:
+    return {
+        "event": row.event,
+        "event_id": str(row.event_id),
+        "handler": row.handler,
+        "attempt": row.attempt,
+        "error": row.last_error[:500],
+    }
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------
+
+
+def prune(*, at: datetime, kept: timedelta = KEPT, within_s: float = 30) -> int:
+    """Delete, oldest first and a few at a time, what was settled longer ago than `kept`. Returns how many rows.
+
+    Never what is still to do or dead and unsettled, and never the last event: the next position follows from its own.
+    """
+    before, until = at - kept, time.monotonic() + within_s
+    deleted, last = 0, 0
+    newest = OutboxRow.objects.order_by("-position").filter(position__isnull=False).values_list("id").first()
+    columns = (
+        "id", "handler", "created_at", "due_at", "done_at", "failed_at", "is_dead", "settled_at", "position",
+    )  # fmt: skip
+    while time.monotonic() < until:
+        rows = list(OutboxRow.objects.filter(id__gt=last).order_by("id").only(*columns)[:PRUNED_AT_ONCE])
+        old = [row.pk for row in rows if _is_past(row, before) and (row.pk,) != newest]
+        if old:
+            deleted += OutboxRow.objects.filter(pk__in=old).delete()[0]
+        # Ids follow the clock closely enough: behind a page that is young all through there is nothing old.
+        if not rows or all(row.created_at >= before for row in rows):
+            break
+        last = rows[-1].pk
+    return deleted
+
+
+def _is_past(row: OutboxRow, before: datetime) -> bool:
+    if not row.handler:
+        return row.position is not None and max(row.created_at, row.due_at) < before
+    if row.is_dead:
+        return row.settled_at is not None and row.settled_at < before
+    closed_at = row.done_at or row.failed_at
+    return closed_at is not None and closed_at < before
+
+
+# --- how it stands ----------------------------------------------------------------------------------------------
 
 
 def open_rows(at: datetime) -> QuerySet[OutboxRow]:

@@ -14,6 +14,7 @@ from authorization.models import (
     Fact,
     HoldTarget,
     HoldVersion,
+    PolicyVersion,
     ScopeTerm,
 )
 from authorization.rules import ALL
@@ -38,6 +39,33 @@ def for_sale(offer: ListingHost, answer: Answer) -> bool:
     return offer.state == OfferState.LIVE and answer.is_allowed
 
 
+def offers_in_scope(offers: QuerySet[ListingHost], scope: Mapping[str, Any]) -> QuerySet[ListingHost]:
+    """The offers that a change of no one fact bears on; an empty scope is all of them.
+
+    `scope`: lists under `variant_ids`, `host_ids`, `territories`; what any of them names is in it.
+    """
+    if not scope:
+        return offers
+    reach = Q(pk__in=[])
+    for name, column in (
+        ("variant_ids", "listing__variant_id"),
+        ("host_ids", "host_id"),
+        ("territories", "listing__territory"),
+    ):
+        if scope.get(name):
+            reach |= Q(**{f"{column}__in": scope[name]})
+    return offers.filter(reach)
+
+
+def offers_concerned(
+    offers: QuerySet[ListingHost], *, fact_id: int | None, scope: Mapping[str, Any]
+) -> QuerySet[ListingHost]:
+    """Whose answer a change may change: one of a fact, or one with a scope."""
+    if fact_id is None:
+        return offers_in_scope(offers, scope)
+    return offers_touched_by_any(offers, [fact_id])
+
+
 def offers_touched_by(offers: QuerySet[ListingHost], fact: Fact) -> QuerySet[ListingHost]:
     """The offers whose answer a change of this fact may change. Wider than what falls, never narrower."""
     return offers_touched_by_any(offers, [fact.pk])
@@ -46,10 +74,12 @@ def offers_touched_by(offers: QuerySet[ListingHost], fact: Fact) -> QuerySet[Lis
 def offers_touched_by_any(offers: QuerySet[ListingHost], fact_ids: Iterable[int]) -> QuerySet[ListingHost]:
     """The same for many facts at once: the number of queries does not grow with agreements and approvals."""
     facts = list(Fact.objects.filter(pk__in=fact_ids))
-    if any(fact.kind == Fact.Kind.POLICY for fact in facts):
+    policies = [fact.pk for fact in facts if fact.kind == Fact.Kind.POLICY]
+    territories = set(PolicyVersion.objects.filter(head_id__in=policies).values_list("territory", flat=True))
+    if ALL in territories:
         return offers
     of_kind = {kind: [fact.pk for fact in facts if fact.kind == kind] for kind in Fact.Kind.values}
-    touched = Q(pk__in=[])
+    touched = Q(listing__territory__in=sorted(territories)) if territories else Q(pk__in=[])
     if of_kind[Fact.Kind.AGREEMENT]:
         touched |= _in_reach_of_agreements(of_kind[Fact.Kind.AGREEMENT])
     if of_kind[Fact.Kind.APPROVAL]:

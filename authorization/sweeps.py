@@ -2,44 +2,35 @@
 
 What falls is delisted, not what touches. A chunk is one transaction; it holds the fence shared, so that what it
 writes is true at its commit: a worker that slept through a revocation or a release cannot undo it. Doing a chunk
-twice, late or next to another changes nothing.
+twice, late or next to another changes nothing. Planning goes the same way, a few chunks at a time (docs/sweeps.md).
 """
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
+from itertools import batched
 from typing import Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
-from authorization import clock, decisions, fence, ledger, outbox, selectors
-from authorization import offers as offer_acts
+from authorization import clock, decisions, delisting, fence, outbox, pending_changes, selectors
 from authorization.actors import SYSTEM, Actor
-from authorization.decisions import Answer
-from authorization.models import (
-    Decision,
-    DecisionEvidence,
-    Delisting,
-    Fact,
-    Revision,
-    Revocation,
-    Sweep,
-    SweepChunk,
-)
+from authorization.models import PendingChange, Revision, Revocation, Sweep, SweepChunk
 from catalog import listings
 from catalog.models import ListingHost, OfferState
 
 logger = structlog.get_logger(__name__)
 
-# A clearance that ends sooner than this is renewed by the reconciler, if the offer is still allowed.
-RENEW_AHEAD = timedelta(days=1)
-# For so long a change of authority is its own sweep's business; after that the reconciler steps in.
-GRACE = timedelta(seconds=30)
+# Chunks planned in one transaction: few enough that nobody waits for it, enough that planning is ahead of the work.
+PLANNED_AT_ONCE = 20
+# How often a chunk is thought through again before the fence; then it is, once, behind it.
+ATTEMPTS = 3
 
 
 @dataclass
@@ -47,30 +38,182 @@ class ChunkResult:
     decided: int = 0
     delisted: int = 0
     reinstated: int = 0
+    renewed: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is. `offers` and `chunks`: those planned so far, of all once `is_planned`.
+
+    `rate_per_s`: offers decided per second since the start. `eta_s`: seconds until the last chunk; both None where
+    that cannot be said yet. `oldest_undone_at`: since when work has been waiting; None when there is none.
+    """
+
+    offers: int
+    decided: int
+    delisted: int
+    reinstated: int
+    chunks: int
+    chunks_done: int
+    is_planned: bool
+    is_waiting: bool
+    rate_per_s: float | None
+    eta_s: float | None
+    oldest_undone_at: datetime | None
+
+
+# --- planning ---------------------------------------------------------------------------------------------------
 
 
 def start_sweep(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
-    """Handler of `authority.changed`: cut what the change may touch into chunks, each its own outbox row."""
-    revision = Revision.objects.get(n=payload["revision"])
+    """Handler of `authority.changed`: the sweep of a revision, and its first chunks.
+
+    One whose withdrawal waits for a second person is made too, and planned when that person agrees.
+    """
     with transaction.atomic():
-        sweep, is_new = Sweep.objects.get_or_create(
+        revision = Revision.objects.get(n=payload["revision"])
+        revocation = _revocation_of(revision, payload.get("revocation_id"))
+        # Locked until the sweep stands: who agrees meanwhile would look for it and not find it.
+        removals = PendingChange.objects.select_for_update(no_key=True).filter(
+            revocation=revocation, kind=PendingChange.Kind.REMOVAL
+        )
+        waits = revocation is not None and any(row.state == PendingChange.State.OPEN for row in removals)
+        sweep, _ = Sweep.objects.get_or_create(
             revision=revision,
             defaults={
                 "started_at": at,
                 "fact_id": payload["fact_id"],
-                "revocation": Revocation.objects.filter(revision=revision).first(),
+                "scope": payload.get("scope") or {},
+                "revocation": revocation,
             },
         )
-        if not is_new:
-            return
-        chunks = [
-            SweepChunk.objects.create(sweep=sweep, first_offer_id=first, last_offer_id=last)
-            for first, last in _ranges(_touched(payload["fact_id"]))
-        ]
-        for chunk in chunks:
-            outbox.announce(event="sweep.chunk_planned", payload={"chunk_id": chunk.pk}, at=at)
-        if not chunks:
-            _finish(sweep, at)
+    if not waits:
+        _plan(sweep.pk, at, up_to=0)
+
+
+def start_approved(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
+    """Handler of `removal.approved`: the sweep that had to wait begins. One that is not there yet need not wait."""
+    sweep = Sweep.objects.filter(revocation_id=payload["revocation_id"]).first()
+    if sweep is None:
+        return
+    Sweep.objects.filter(pk=sweep.pk, planned_up_to=0, planned_at__isnull=True).update(started_at=at)
+    _plan(sweep.pk, at, up_to=0)
+
+
+def plan_on(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
+    """Handler of `sweep.planned`: the next chunks."""
+    _plan(payload["sweep_id"], at, up_to=payload["up_to"])
+
+
+def _plan(sweep_id: int, at: datetime, *, up_to: int) -> None:
+    """Plan the chunks after the offer `up_to`, unless that was done; the transaction asks for the next round too."""
+    sweep = Sweep.objects.get(pk=sweep_id)
+    if sweep.planned_at is None and sweep.planned_up_to == up_to:
+        size = settings.SWEEP_CHUNK_SIZE
+        ids = list(
+            _concerned(sweep)
+            .filter(id__gt=up_to)
+            .order_by("id")
+            .values_list("id", flat=True)[: size * PLANNED_AT_ONCE]
+        )
+        is_last = len(ids) < size * PLANNED_AT_ONCE
+        with transaction.atomic():
+            mine = Sweep.objects.filter(pk=sweep_id, planned_up_to=up_to, planned_at__isnull=True).update(
+                planned_up_to=ids[-1] if ids else up_to,
+                planned_offers=F("planned_offers") + len(ids),
+                planned_at=at if is_last else None,
+            )
+            if mine:
+                chunks = SweepChunk.objects.bulk_create(
+                    SweepChunk(sweep_id=sweep_id, first_offer_id=part[0], last_offer_id=part[-1])
+                    for part in batched(ids, size)
+                )
+                for chunk in chunks:
+                    outbox.announce(event="sweep.chunk_planned", payload={"chunk_id": chunk.pk}, at=at)
+                if not is_last:
+                    # Due before the chunks: how much there is to do is known early.
+                    outbox.announce(
+                        event="sweep.planned",
+                        payload={"sweep_id": sweep_id, "up_to": ids[-1]},
+                        at=at,
+                        due_at=sweep.started_at,
+                    )
+    _finish_if_done(sweep_id)
+
+
+def _revocation_of(revision: Revision, revocation_id: int | None) -> Revocation | None:
+    """The withdrawal that this revision puts into effect. One for a later day comes with its boundary."""
+    if revocation_id is not None:
+        found = Revocation.objects.filter(pk=revocation_id).first()
+    else:
+        found = Revocation.objects.filter(revision=revision).first()
+        if found is not None and pending_changes.is_scheduled(found):
+            return None
+    if found is not None and Sweep.objects.filter(revocation=found).exclude(revision=revision).exists():
+        return None
+    return found
+
+
+def _concerned(sweep: Sweep) -> QuerySet[ListingHost]:
+    return selectors.offers_concerned(_swept(), fact_id=sweep.fact_id, scope=sweep.scope)
+
+
+def _swept() -> QuerySet[ListingHost]:
+    """Live offers, which may fall, and suspended ones, which may return."""
+    return ListingHost.objects.filter(Q(state=OfferState.LIVE) | Q(state=OfferState.SUSPENDED))
+
+
+# --- progress ---------------------------------------------------------------------------------------------------
+
+
+def progress(sweep: Sweep) -> Progress:
+    """Two statements, however many chunks there are."""
+    fresh = Sweep.objects.get(pk=sweep.pk)
+    done = fresh.chunks.aggregate(
+        chunks=Count("id"),
+        chunks_done=Count("done_at"),
+        decided=Sum("decided", default=0),
+        delisted=Sum("delisted", default=0),
+        reinstated=Sum("reinstated", default=0),
+        last=Max("done_at"),
+    )
+    last = done.pop("last")
+    elapsed_s = (last - fresh.started_at).total_seconds() if last is not None else 0.0
+    undone = done["chunks"] - done["chunks_done"]
+    return Progress(
+        offers=fresh.planned_offers,
+        **done,
+        is_planned=fresh.planned_at is not None,
+        is_waiting=(
+            fresh.planned_at is None
+            and fresh.planned_up_to == 0
+            and fresh.revocation is not None
+            and pending_changes.waits_for_second_person(fresh.revocation)
+        ),
+        rate_per_s=done["decided"] / elapsed_s if elapsed_s > 0 else None,
+        eta_s=(
+            undone * elapsed_s / done["chunks_done"]
+            if fresh.planned_at is not None and done["chunks_done"]
+            else None
+        ),
+        oldest_undone_at=fresh.started_at if fresh.finished_at is None else None,
+    )
+
+
+def _finish_if_done(sweep_id: int) -> None:
+    """Asked by whoever plans or works, after the commit, also when told twice: who did the last may have died."""
+    open_sweep = Sweep.objects.filter(pk=sweep_id, planned_at__isnull=False, finished_at__isnull=True)
+    if not open_sweep.exists() or SweepChunk.objects.filter(sweep=sweep_id, done_at__isnull=True).exists():
+        return
+    at = clock.now()
+    with transaction.atomic():
+        if open_sweep.update(finished_at=at):
+            revocation_id = Sweep.objects.values_list("revocation_id", flat=True).get(pk=sweep_id)
+            payload = {"sweep_id": sweep_id, "revocation_id": revocation_id}
+            outbox.announce(event="sweep.finished", payload=payload, at=at)
+
+
+# --- one chunk --------------------------------------------------------------------------------------------------
 
 
 def run_chunk(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
@@ -78,230 +221,125 @@ def run_chunk(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
     chunk = SweepChunk.objects.select_related("sweep").get(pk=payload["chunk_id"])
     if chunk.done_at is None:
         in_range = Q(id__gte=chunk.first_offer_id, id__lte=chunk.last_offer_id)
-        offers = _touched(chunk.sweep.fact_id).filter(in_range)
-        _redecide(lambda: offers, sweep=chunk.sweep, chunk=chunk, by=SYSTEM)
-    # Asked again when a chunk is delivered again: who did it may have died before it could finish the sweep.
-    if not SweepChunk.objects.filter(sweep=chunk.sweep, done_at__isnull=True).exists():
-        with transaction.atomic():
-            _finish(chunk.sweep, clock.now())
+        redecide(lambda: _concerned(chunk.sweep).filter(in_range), sweep=chunk.sweep, chunk=chunk, by=SYSTEM)
+        _log_progress(chunk.sweep)
+    _finish_if_done(chunk.sweep_id)
 
 
-def reconcile(*, at: datetime) -> ChunkResult:
-    """Decide every live and every suspended offer again. What moves here was missed by the events, and is alarmed.
-
-    Offers that a change of the last GRACE may touch are left to its own sweep, which is on its way. Also renews
-    clearances that are about to end although the offer is still allowed.
-    """
-    total, failures = ChunkResult(), []
-    for first, last in _ranges(_touched(None)):
-        part = _touched(None).filter(id__gte=first, id__lte=last)
-        try:
-            result = _redecide(partial(_without_open_changes, part, at), sweep=None, chunk=None, by=SYSTEM)
-        except Exception as error:
-            # One part that cannot be decided must not hide the others.
-            failures.append(error)
-            continue
-        total.decided += result.decided
-        total.delisted += result.delisted
-        total.reinstated += result.reinstated
-    if total.delisted:
-        logger.error("reconciler.found_live_without_authority", offers=total.delisted)
-    if total.reinstated:
-        logger.warning("reconciler.found_suspended_though_allowed", offers=total.reinstated)
-    if failures:
-        raise ExceptionGroup("The reconciler could not decide all offers.", failures)
-    return total
-
-
-def progress(sweep: Sweep) -> dict[str, int]:
-    """How far a sweep is: chunks in all, chunks done, offers decided, delisted, reinstated."""
-    chunks = list(sweep.chunks.all())
-    return {
-        "chunks": len(chunks),
-        "chunks_done": sum(chunk.done_at is not None for chunk in chunks),
-        "decided": sum(chunk.decided for chunk in chunks),
-        "delisted": sum(chunk.delisted for chunk in chunks),
-        "reinstated": sum(chunk.reinstated for chunk in chunks),
-    }
-
-
-# --- one chunk --------------------------------------------------------------------------------------------------
-
-
-def _redecide(
-    choose: Callable[[], QuerySet[ListingHost]], *, sweep: Sweep | None, chunk: SweepChunk | None, by: Actor
-) -> ChunkResult:
-    """`choose` says which offers; it is asked again under the fence, where no change can come in between."""
-    # Decided before the fence, so that what waits for the fence need not wait for the thinking.
-    found = list(_in_order(choose()))
-    answered = zip(found, decisions.decide_offers(found, at=clock.now()), strict=True)
-    early = {(offer.pk, offer.version): answer for offer, answer in answered}
-    with transaction.atomic():
-        revision = fence.shared()
-        at = clock.now()
-        # Locked first and read after, in a statement of its own: a row that was waited for is read in its new state,
-        # the listing joined to it would not be.
-        bare = choose().order_by("id").select_for_update(of=("self",), no_key=True)
-        ids = list(bare.values_list("pk", flat=True))
-        locked = list(_in_order(ListingHost.objects.filter(pk__in=ids)))
-        if chunk is not None:
-            marked = SweepChunk.objects.filter(pk=chunk.pk, done_at__isnull=True).update(done_at=at)
-            if not marked:
-                return ChunkResult()
-        answers = _still_good(locked, early, revision, at)
-        result = _apply(locked, answers, sweep=sweep, by=by, at=at)
-        if chunk is not None:
-            SweepChunk.objects.filter(pk=chunk.pk).update(
-                decided=result.decided, delisted=result.delisted, reinstated=result.reinstated
-            )
+def _log_progress(sweep: Sweep) -> None:
+    now = progress(sweep)
     logger.info(
         "sweep.chunk_done",
-        sweep_id=sweep.pk if sweep else None,
-        decided=result.decided,
-        delisted=result.delisted,
-        reinstated=result.reinstated,
+        sweep_id=sweep.pk,
+        done=now.decided,
+        total=now.offers,
+        delisted=now.delisted,
+        reinstated=now.reinstated,
+        rate_per_s=None if now.rate_per_s is None else round(now.rate_per_s, 1),
+        eta_s=None if now.eta_s is None else round(now.eta_s, 1),
     )
-    return result
 
 
-def _still_good(
-    offers: list[ListingHost], early: dict[tuple[int, int], Answer], revision: int, at: datetime
-) -> list[Answer]:
-    """The early answers if nothing moved since; decided again under the fence otherwise."""
-    answers = [early.get((offer.pk, offer.version)) for offer in offers]
-    # About the same maker: the rows may have been read before the revision whose stamp the answers bear.
-    if all(
-        answer is not None
-        and answer.revision == revision
-        and at < answer.expires_at
-        and answer.is_about(offer)
-        for offer, answer in zip(offers, answers, strict=True)
-    ):
-        return [answer for answer in answers if answer is not None]
-    return decisions.decide_offers(offers, at=at)
+@dataclass(frozen=True)
+class _Thought:
+    """What is to be done about some offers, as of one revision, and until when that holds."""
+
+    revision: int
+    expires_at: datetime | None
+    ready: delisting.Written
+    result: ChunkResult
 
 
-def _in_order(offers: QuerySet[ListingHost]) -> QuerySet[ListingHost]:
-    return offers.select_related("listing__variant__device", "host").order_by("id")
-
-
-def _apply(
-    offers: list[ListingHost], answers: list[Answer], *, sweep: Sweep | None, by: Actor, at: datetime
+def redecide(
+    choose: Callable[[], QuerySet[ListingHost]],
+    *,
+    sweep: Sweep | None,
+    chunk: SweepChunk | None,
+    by: Actor,
+    more: Mapping[str, Any] | None = None,
+    moved: Callable[[ChunkResult], None] | None = None,
 ) -> ChunkResult:
-    pairs = list(zip(answers, offers, strict=True))
-    falls = [pair for pair in pairs if pair[1].state == OfferState.LIVE and not pair[0].is_allowed]
-    returns = [
-        pair
-        for pair in pairs
-        if pair[1].state == OfferState.SUSPENDED and pair[0].is_allowed and settings.RELIST_AUTOMATICALLY
-    ]
-    renews = _resting_on_old_evidence(
-        [pair for pair in pairs if pair[1].state == OfferState.LIVE and pair[0].is_allowed], at
-    )
-    recorded = decisions.record_decisions([*falls, *returns, *renews])
-    by_offer = {decision.offer_id: decision for decision in recorded}
-    entries: list[dict[str, Any]] = []
-    alike: dict[tuple[str, ...], list[int]] = {}
-    for answer, offer in falls:
-        alike.setdefault(tuple(answer.reason_codes), []).append(offer.pk)
-        entries.append(_entry("listing.suspended", offer, by_offer[offer.pk], by, at))
-    for reason_codes, offer_ids in alike.items():
-        # Their rows are locked: one statement for all that fall for the same reasons.
-        listings.suspend_offers(offer_ids=offer_ids, at=at, reason_codes=reason_codes)
-    for _, offer in returns:
-        leave = decisions.clearance(by_offer[offer.pk])
-        listings.move_offer(offer=offer, to_state=OfferState.LIVE, at=at, clearance=leave)
-        entries.append(_entry("listing.reinstated", offer, by_offer[offer.pk], by, at))
-    for _, offer in renews:
-        leave = decisions.clearance(by_offer[offer.pk])
-        listings.renew_clearance(offer=offer, clearance=leave)
-    Delisting.objects.bulk_create(
-        [
-            Delisting(
-                offer=offer, decision=by_offer[offer.pk], sweep=sweep, reason_codes=answer.reason_codes, at=at
-            )
-            for answer, offer in falls
-        ]
-    )
-    ledger.record_many(entries)
-    for event, moved, state in (
-        ("listing.suspended", falls, OfferState.SUSPENDED),
-        ("listing.reinstated", returns, OfferState.LIVE),
-    ):
-        payloads = [
-            offer_acts.offer_payload(offer, state, by_offer[offer.pk], sweep_id=sweep.pk if sweep else None)
-            for _, offer in moved
-        ]
-        outbox.announce_many(event=event, payloads=payloads, at=at)
-    return ChunkResult(decided=len(pairs), delisted=len(falls), reinstated=len(returns))
+    """Decide these offers again, and make of them what the answers say. One transaction; some statements for all.
+
+    `choose` says which; it is asked again when a change came in between. `more`: what else the events tell. `moved`
+    is called at the end of the transaction, if anything fell or returned.
+    """
+    sweep_id = None if sweep is None else sweep.pk
+    for _ in range(ATTEMPTS):
+        # Decided before the fence, so that what waits for the fence need not wait for the thinking.
+        with _uncollected():
+            thought = _think(choose, sweep_id, more)
+        try:
+            with transaction.atomic():
+                if _is_good(thought, fence.shared()):
+                    return _write(thought, chunk, sweep_id, by, moved)
+        except delisting.OfferMoved:
+            # Edited by its vendor while it was thought about.
+            continue
+    with transaction.atomic():
+        # The world does not hold still: once more with the fence held, and the offers locked before they are read.
+        fence.shared()
+        listings.lock_offers(list(choose().values_list("id", flat=True)))
+        return _write(_think(choose, sweep_id, more), chunk, sweep_id, by, moved)
 
 
-def _resting_on_old_evidence(
-    pairs: list[tuple[Answer, ListingHost]], at: datetime
-) -> list[tuple[Answer, ListingHost]]:
-    """Offers that stay live, but no longer on the versions that their clearance cites, or not for long."""
-    cited: dict[Any, set[tuple[str, int, int]]] = {}
-    rows = DecisionEvidence.objects.filter(decision_id__in=[offer.decision_id for _, offer in pairs])
-    columns = ("decision_id", "kind", "fact_id", "version_no")
-    for decision_id, kind, fact_id, version_no in rows.values_list(*columns):
-        cited.setdefault(decision_id, set()).add((kind, fact_id, version_no))
-    return [
-        (answer, offer)
-        for answer, offer in pairs
-        if cited.get(offer.decision_id, set())
-        != {(item.kind, item.fact_id, item.version_no) for item in answer.evidence}
-        or (offer.clearance_expires_at is not None and offer.clearance_expires_at <= at + RENEW_AHEAD)
-    ]
-
-
-def _entry(act: str, offer: ListingHost, decision: Decision, by: Actor, at: datetime) -> dict[str, Any]:
-    return ledger.entry_fields(
-        act=act,
-        subject_kind="offer",
-        subject_id=offer.pk,
-        by=by,
-        at=at,
-        evidence={"decision": str(decision.pk), "reasons": decision.reasons},
-        revision=decision.revision,
+def _think(
+    choose: Callable[[], QuerySet[ListingHost]], sweep_id: int | None, more: Mapping[str, Any] | None
+) -> _Thought:
+    # The revision first, then the offers with their terms and makers, then the evidence: all of it is at least as new
+    # as the stamp, and of exactly that revision if the counter still shows it under the fence.
+    setting = decisions.read_setting(at=clock.now(), known_at=None)
+    at = decisions.instant_of(setting, clock.now())
+    offers = delisting.read(choose())
+    answers = decisions.answers_in(setting, [offer.question for offer in offers], at=at)
+    moves = delisting.sort_out(offers, answers, at=at)
+    left = pending_changes.LeftToAPerson.now() if moves.falls else None
+    if left:
+        spared = left.spared([(move.offer.id, move.answer) for move in moves.falls], at=at)
+        moves = moves.without(spared)
+    result = ChunkResult(len(offers), len(moves.falls), len(moves.returns), len(moves.renews))
+    expires_at = min([answer.expires_at for answer in answers], default=None)
+    return _Thought(
+        setting.revision, expires_at, delisting.prepare(moves, sweep_id=sweep_id, more=more), result
     )
 
 
-# --- what to sweep ----------------------------------------------------------------------------------------------
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A chunk makes some hundred thousand small objects and drops them again, none in a circle; looking for circles
+    among them takes a fifth of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
-def _touched(fact_id: int | None) -> QuerySet[ListingHost]:
-    """Live offers, which may fall, and suspended ones, which may return."""
-    swept = ListingHost.objects.filter(Q(state=OfferState.LIVE) | Q(state=OfferState.SUSPENDED))
-    if fact_id is None:
-        return swept
-    return selectors.offers_touched_by(swept, Fact.objects.get(pk=fact_id))
+def _is_good(thought: _Thought, revision: int) -> bool:
+    """Did nothing change since it was thought? Asked under the fence."""
+    return thought.revision == revision and (thought.expires_at is None or clock.now() < thought.expires_at)
 
 
-def _without_open_changes(offers: QuerySet[ListingHost], at: datetime) -> QuerySet[ListingHost]:
-    """These offers, less those that a recent change may touch whose sweep is not done."""
-    since = at - GRACE
-    announced = outbox.open_rows(clock.now()).filter(event="authority.changed", created_at__gte=since)
-    open_facts = {row.payload["fact_id"] for row in announced}
-    sweeps = Sweep.objects.filter(finished_at__isnull=True, started_at__gte=since)
-    open_facts |= set(sweeps.values_list("fact_id", flat=True))
-    if None in open_facts:
-        return offers.none()
-    if open_facts:
-        touched = selectors.offers_touched_by_any(ListingHost.objects.all(), open_facts)
-        offers = offers.exclude(pk__in=touched.values("pk"))
-    return offers
-
-
-def _ranges(offers: QuerySet[ListingHost]) -> Iterator[tuple[int, int]]:
-    # By key, never with a cursor left open: on SQLite an open read keeps this connection from writing after others.
-    last = 0
-    rows = offers.order_by("id").values_list("id", flat=True)
-    while part := list(rows.filter(id__gt=last)[: settings.SWEEP_CHUNK_SIZE]):
-        last = part[-1]
-        yield part[0], last
-
-
-def _finish(sweep: Sweep, at: datetime) -> None:
-    if Sweep.objects.filter(pk=sweep.pk, finished_at__isnull=True).update(finished_at=at):
-        payload = {"sweep_id": sweep.pk, "revocation_id": sweep.revocation_id}
-        outbox.announce(event="sweep.finished", payload=payload, at=at)
+def _write(
+    thought: _Thought,
+    chunk: SweepChunk | None,
+    sweep_id: int | None,
+    by: Actor,
+    moved: Callable[[ChunkResult], None] | None,
+) -> ChunkResult:
+    at, result = clock.now(), thought.result
+    if chunk is not None:
+        # First: who delivers the same chunk at the same time waits here, and then finds it done.
+        marked = SweepChunk.objects.filter(pk=chunk.pk, done_at__isnull=True).update(
+            done_at=at, decided=result.decided, delisted=result.delisted, reinstated=result.reinstated
+        )
+        if not marked:
+            return ChunkResult()
+    listings.lock_offers([record.offer_id for record in thought.ready.records])
+    delisting.write(thought.ready, sweep_id=sweep_id, by=by, at=at)
+    if moved is not None and (result.delisted or result.reinstated):
+        moved(result)
+    return result

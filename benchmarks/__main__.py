@@ -14,7 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-BENCHMARKS = {"fence": "benchmarks.fence", "decisions": "benchmarks.decisions"}
+BENCHMARKS = {
+    "fence": "benchmarks.fence",
+    "decisions": "benchmarks.decisions",
+    "revocation": "benchmarks.revocation",
+}
 
 
 def main() -> int:
@@ -22,11 +26,18 @@ def main() -> int:
     parser.add_argument("name", choices=sorted(BENCHMARKS), nargs="?", default="fence")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured")
+    parser.add_argument("--listings", type=int, default=100_000, help="revocation: how many are delisted")
+    parser.add_argument(
+        "--covering", type=int, default=1_000_000, help="revocation: covered by the commit that is timed"
+    )
+    parser.add_argument("--full", action="store_true", help="revocation: delist all of those too (long)")
+    parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one database instead of both")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clearline-bench-") as folder:
         results = {
-            name: run(BENCHMARKS[arguments.name], url, folder, arguments.seconds)
+            name: run(arguments, url, folder)
             for name, url in databases(Path(folder)).items()
+            if arguments.only in (None, name)
         }
     if arguments.json:
         print(json.dumps(results, indent=2))
@@ -48,7 +59,13 @@ def databases(folder: Path) -> dict[str, str]:
     return {**urls, "postgresql": postgres}
 
 
-def run(module: str, url: str, folder: str, seconds: float) -> dict[str, Any]:
+def run(arguments: argparse.Namespace, url: str, folder: str) -> dict[str, Any]:
+    module = BENCHMARKS[arguments.name]
+    given = str(arguments.seconds)
+    if arguments.name == "revocation":
+        given = json.dumps(
+            {name: getattr(arguments, name) for name in ("seconds", "listings", "covering", "full")}
+        )
     env = {
         **os.environ,
         "DATABASE_URL": url,
@@ -59,10 +76,13 @@ def run(module: str, url: str, folder: str, seconds: float) -> dict[str, Any]:
         "CLEARLINE_LOG_LEVEL": "ERROR",
         "CLEARLINE_HTTPS": "false",
         "REDIS_URL": "redis://127.0.0.1:1/0",
+        # What is measured is the work, not the wait for a second person.
+        "CLEARLINE_TWO_PEOPLE_ABOVE_OFFERS": "1000000000",
+        "CLEARLINE_TWO_PEOPLE_ABOVE_BRAND_PERCENT": "101",
     }
     subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], env=env, check=True)
     done = subprocess.run(
-        [sys.executable, "-m", module, str(seconds)], env=env, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, given], env=env, check=True, stdout=subprocess.PIPE, text=True
     )
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures

@@ -532,7 +532,7 @@ def _insert(model: type[Model], rows: Sequence[dict[str, Any]]) -> None:
                     copy.write_row(row)
             return
         marks = ", ".join(["%s"] * len(names))
-        cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(_adapted(values)))  # noqa: S608
+        cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(_adapted(values)))
 
 
 def _adapted(rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:

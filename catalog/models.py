@@ -228,6 +228,10 @@ class ListingHost(models.Model):
         indexes = [
             models.Index(fields=["state", "id"], name="catalog_offer_state"),
             models.Index(fields=["id"], name="catalog_offer_live", condition=Q(state="LIVE")),
+            # What has just expired, and what expires next.
+            models.Index(
+                fields=["clearance_expires_at"], name="catalog_offer_expires", condition=Q(state="LIVE")
+            ),
         ]
 
     def __str__(self) -> str:

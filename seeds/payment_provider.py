@@ -5,10 +5,14 @@
     GET  /health                                   open to all
     POST /authorizations                           {intent_id, amount, currency, card_number} -> authorization
     GET  /authorizations?intent_id=ID              {"authorizations": [...]}, empty when there is none
-    POST /authorizations/ID/capture, void, refund  -> authorization
+    POST /authorizations/ID/capture                {amount} -> authorization; without a body all of it
+    POST /authorizations/ID/refund                 {total} -> authorization; without a body all that was captured
+    POST /authorizations/ID/void                   -> authorization
 
 Idempotent by intent_id: asked again with the same values it gives the same authorization, with others it
-refuses. Capturing, voiding and refunding twice is one effect. The delay comes after the work and before the
+refuses. A capture takes its amount once and lets the rest go; another amount afterwards is refused. A refund names
+what is to have been given back in all, so that asking twice, or late, is one effect, and never more than was
+captured. Voiding twice is one effect. The delay comes after the work and before the
 answer, so that whoever gives up waiting has reserved money all the same: the case that a shop must survive.
 The state is in memory. Card 4242424242424242 is approved, 4000000000000002 declined; others are refused as
 not known here.
@@ -36,12 +40,14 @@ CARDS = {"4242424242424242": "authorized", "4000000000000002": "declined"}
 DECLINE_REASON = "insufficient funds"
 MAX_BODY = 10_000
 
-# What may follow what. Repeating an act that was done is no error.
-MOVES = {
+# What each act needs. Repeating one that was done is no error.
+NEEDED = {
     "capture": ("authorized", "captured"),
     "void": ("authorized", "voided"),
     "refund": ("captured", "refunded"),
 }
+# The field in which an act names money.
+NAMES_MONEY = {"capture": "amount", "refund": "total"}
 
 
 class Refused(Exception):
@@ -62,6 +68,8 @@ class Authorization:
     decline_reason: str
     # Enough to tell another card from the same one; the number itself is not kept.
     card_fingerprint: str = field(repr=False)
+    captured_amount: str = "0.00"
+    refunded_amount: str = "0.00"
 
     def as_json(self) -> dict[str, str]:
         shown = asdict(self)
@@ -112,18 +120,45 @@ class Book:
         with self._lock:
             return self._by_intent.get(intent_id)
 
-    def move(self, authorization_id: str, act: str) -> Authorization:
-        needed, becomes = MOVES[act]
+    def move(self, authorization_id: str, act: str, money: Decimal | None = None) -> Authorization:
+        """`money`: what to capture, or what to have refunded in all; None is all there is."""
         with self._lock:
             known = self._by_id.get(authorization_id)
             if known is None:
                 raise Refused(404, "not_found", f"There is no authorization {authorization_id}.")
-            if known.status not in (needed, becomes):
+            if known.status not in NEEDED[act]:
                 raise Refused(
                     409, f"already_{known.status}", f"Cannot {act}: the authorization is {known.status}."
                 )
-            known.status = becomes
+            if act == "capture":
+                _capture(known, money)
+            elif act == "refund":
+                _refund(known, money)
+            else:
+                known.status = "voided"
             return known
+
+
+def _capture(known: Authorization, amount: Decimal | None) -> None:
+    if known.status == "captured":
+        if amount is not None and amount != Decimal(known.captured_amount):
+            raise Refused(409, "already_captured", f"{known.captured_amount} was captured before.")
+        return
+    wanted = Decimal(known.amount) if amount is None else amount
+    if wanted > Decimal(known.amount):
+        raise Refused(422, "amount_too_large", f"amount: {known.amount} is reserved, and no more.")
+    known.status, known.captured_amount = "captured", f"{wanted:.2f}"
+
+
+def _refund(known: Authorization, total: Decimal | None) -> None:
+    captured = Decimal(known.captured_amount)
+    wanted = captured if total is None else total
+    if wanted > captured:
+        raise Refused(422, "total_too_large", f"total: {known.captured_amount} was captured, and no more.")
+    refunded = max(wanted, Decimal(known.refunded_amount))
+    known.refunded_amount = f"{refunded:.2f}"
+    if refunded == captured:
+        known.status = "refunded"
 
 
 class Provider(ThreadingHTTPServer):
@@ -188,7 +223,7 @@ class Handler(BaseHTTPRequestHandler):
         matched = re.fullmatch(r"/authorizations/([A-Za-z0-9_]+)/(capture|void|refund)", url.path)
         if matched is None:
             raise Refused(404, "not_found", f"There is nothing at {url.path}.")
-        return 200, self.server.book.move(matched[1], matched[2]).as_json()
+        return 200, self.server.book.move(matched[1], matched[2], _money(body, act=matched[2])).as_json()
 
     def _read_body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
@@ -224,17 +259,40 @@ def _payment(body: bytes) -> dict[str, str]:
         UUID(fields["intent_id"])
     except ValueError as error:
         raise Refused(422, "intent_id", "intent_id: send a UUID.") from error
-    try:
-        amount = Decimal(fields["amount"])
-    except InvalidOperation as error:
-        raise Refused(422, "amount", "amount: send a decimal number as a string, e.g. 119.00.") from error
-    if not amount.is_finite() or amount <= 0:
-        raise Refused(422, "amount", "amount: send a number above zero.")
+    _check_amount("amount", fields["amount"])
     if not re.fullmatch("[A-Z]{3}", fields["currency"]):
         raise Refused(422, "currency", "currency: send an ISO 4217 code, e.g. USD.")
     if not re.fullmatch("[0-9]{12,19}", fields["card_number"]):
         raise Refused(422, "card_number", "card_number: send 12 to 19 digits.")
     return fields
+
+
+def _money(body: bytes, *, act: str) -> Decimal | None:
+    """What an act names of money; None where it names none."""
+    if not body:
+        return None
+    name = NAMES_MONEY.get(act)
+    try:
+        fields = json.loads(body)
+    except ValueError as error:
+        raise Refused(400, "not_json", f"The body is not JSON: {error}.") from error
+    if name is None or not isinstance(fields, dict) or set(fields) != {name}:
+        wanted = f"exactly {name}, a string," if name else "no body"
+        raise Refused(422, "fields", f"Send {wanted} to {act}.")
+    return _check_amount(name, fields[name])
+
+
+def _check_amount(name: str, value: object) -> Decimal:
+    example = "send a decimal number as a string, e.g. 119.00."
+    if not isinstance(value, str):
+        raise Refused(422, name, f"{name}: {example}")
+    try:
+        amount = Decimal(value)
+    except InvalidOperation as error:
+        raise Refused(422, name, f"{name}: {example}") from error
+    if not amount.is_finite() or amount <= 0:
+        raise Refused(422, name, f"{name}: send a number above zero.")
+    return amount
 
 
 def main(arguments: list[str] | None = None) -> int:

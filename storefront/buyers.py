@@ -13,10 +13,16 @@ from storefront.models import Order
 _WORDS = {
     "order.held": (
         "is on hold",
-        "We may not deliver it at the moment. We will either ship it, once that is allowed, or call it off and give "
-        "your payment back in full, and tell you which. You need do nothing.",
+        "We may not deliver it at the moment. We will ship it, once that is allowed, or call off what may not be "
+        "shipped and give your payment for it back. {until}You need do nothing.",
+    ),
+    "order.overdue": (
+        "is still on hold",
+        "We had hoped to know by now whether we may deliver it, and do not yet. Nothing is lost: you get what you "
+        "ordered, or your payment back. If you would rather not wait, answer this message and we call it off.",
     ),
     "order.released": ("goes on", "What kept it is settled. It ships as ordered."),
+    "order.partly_refunded": ("was called off in part", "{amount} of your payment is given back. {rest}"),
     "order.refunded": ("was called off", "It will not ship. Your payment is given back in full."),
     "order.shipped": ("is on its way", "It has left us."),
 }
@@ -24,6 +30,9 @@ _WORDS = {
 
 def tell_buyer(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
     """Handler of the order events: one message per event, also when it is delivered twice."""
+    if "is_told_with" in payload:
+        # Another event of the same act says it.
+        return
     order = Order.objects.get(pk=payload["order_id"])
     subject, meaning = _WORDS[payload["event"]]
     send_message(
@@ -36,10 +45,30 @@ def tell_buyer(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None
             [
                 f"To {order.buyer_name}:",
                 "",
-                f"your order {order.pk} {subject}. {meaning}",
+                f"your order {order.pk} {subject}. {meaning.format(**_details(payload))}",
                 "",
                 f"The order: {settings.PUBLIC_URL}/orders/{order.public_id}/",
             ]
         ),
         at=at,
     )
+
+
+def _details(payload: dict[str, Any]) -> dict[str, str]:
+    """What the words of some events leave open."""
+    until = payload.get("decide_by")
+    says_when = f"You hear from us by {say_time(datetime.fromisoformat(until))}. " if until else ""
+    rest = (
+        "The rest of it ships as ordered."
+        if payload.get("is_released")
+        else "The rest of it is still on hold; we tell you what becomes of it."
+    )
+    return {
+        "until": says_when,
+        "amount": f"{payload.get('amount')} {payload.get('currency')}",
+        "rest": rest,
+    }
+
+
+def say_time(at: datetime) -> str:
+    return f"{at:%-d %B %Y, %H:%M} UTC"

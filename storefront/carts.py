@@ -64,12 +64,19 @@ class CartLineView:
 
 @dataclass(frozen=True)
 class CartView:
-    """`total_amount` counts the available lines only; a checkout wants the others taken out first."""
+    """`total_amount` counts the available lines only, and only they are bought; the others stay in the cart."""
 
     lines: list[CartLineView]
     total_amount: Decimal
     currency: str
-    can_check_out: bool
+
+    @property
+    def available(self) -> list[CartLine]:
+        return [view.line for view in self.lines if view.is_available]
+
+    @property
+    def can_check_out(self) -> bool:
+        return bool(self.available)
 
 
 # --- acts ---------------------------------------------------------------------------------------------------
@@ -151,11 +158,11 @@ def view_cart(cart: Cart, *, at: datetime) -> CartView:
         CartLineView(line, obstacle is None, obstacle.message if obstacle else "", answer)
         for line, answer, obstacle in zip(lines, answers, obstacles, strict=True)
     ]
+    available = [view.line for view in views if view.is_available]
     return CartView(
         lines=views,
-        total_amount=total_of(view.line for view in views if view.is_available),
-        currency=lines[0].price_currency if lines else "",
-        can_check_out=bool(views) and all(view.is_available for view in views),
+        total_amount=total_of(available),
+        currency=next((line.price_currency for line in [*available, *lines]), ""),
     )
 
 
@@ -193,50 +200,49 @@ def decide_lines(lines: Sequence[CartLine], *, at: datetime) -> list[Answer | No
 def find_obstacles(
     lines: Sequence[CartLine], answers: Sequence[Answer | None], *, at: datetime
 ) -> list[Obstacle | None]:
-    """Per line: why it cannot be bought at this instant, or None. Lines of one listing share its stock.
+    """Per line: why it cannot be bought at this instant, or None.
 
-    One payment has one currency, that of the first line: two tabs may each have filled an empty cart.
+    What lines share is judged among those that nothing else keeps from being bought, so that a line that fell takes
+    nothing from the rest: the stock of a listing, and the one currency of a payment, that of the first of them (two
+    tabs may each have filled an empty cart).
     """
-    wanted: defaultdict[int, int] = defaultdict(int)
-    for line in lines:
-        wanted[line.offer.listing_id] += line.quantity
     sold_plans = plans.sold_of([line.plan for line in lines], at=at)
-    return [
-        _obstacle(
-            line,
-            answer,
-            wanted=wanted[line.offer.listing_id],
-            is_plan_sold=line.plan_id is None or line.plan_id in sold_plans,
-            is_currency_same=line.price_currency == lines[0].price_currency,
-            at=at,
-        )
+    own = [
+        _own_codes(line, answer, is_plan_sold=line.plan_id is None or line.plan_id in sold_plans, at=at)
         for line, answer in zip(lines, answers, strict=True)
+    ]
+    rest = [line for line, codes in zip(lines, own, strict=True) if not codes]
+    currency = rest[0].price_currency if rest else ""
+    wanted: defaultdict[int, int] = defaultdict(int)
+    for line in rest:
+        if line.price_currency == currency:
+            wanted[line.offer.listing_id] += line.quantity
+    return [
+        _obstacle(line, codes or _shared_codes(line, currency, wanted[line.offer.listing_id]))
+        for line, codes in zip(lines, own, strict=True)
     ]
 
 
-def _obstacle(
-    line: CartLine,
-    answer: Answer | None,
-    *,
-    wanted: int,
-    is_plan_sold: bool,
-    is_currency_same: bool,
-    at: datetime,
-) -> Obstacle | None:
+def _own_codes(line: CartLine, answer: Answer | None, *, is_plan_sold: bool, at: datetime) -> list[str]:
     codes = _decision_codes(answer, at)
     codes += _offer_codes(line.offer, answer)
     if not _is_price_same(line):
         codes.append("PRICE_CHANGED")
-    if not is_currency_same:
-        codes.append("CURRENCIES_DIFFER")
     if not is_plan_sold:
         codes.append("PLAN_NOT_ON_SALE")
-    on_hand = _on_hand(line.offer)
-    if wanted > on_hand:
+    if line.quantity > _on_hand(line.offer):
         codes.append("OUT_OF_STOCK")
-    if not codes:
-        return None
-    return Obstacle(tuple(codes), _shopper_text(codes[0], on_hand))
+    return codes
+
+
+def _shared_codes(line: CartLine, currency: str, wanted: int) -> list[str]:
+    if line.price_currency != currency:
+        return ["CURRENCIES_DIFFER"]
+    return ["OUT_OF_STOCK"] if wanted > _on_hand(line.offer) else []
+
+
+def _obstacle(line: CartLine, codes: Sequence[str]) -> Obstacle | None:
+    return Obstacle(tuple(codes), _shopper_text(codes[0], _on_hand(line.offer))) if codes else None
 
 
 def _decision_codes(answer: Answer | None, at: datetime) -> list[str]:

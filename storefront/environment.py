@@ -40,6 +40,17 @@ def filled_text(name: str, *, default: str) -> str:
     return value
 
 
+def token(name: str) -> str:
+    """Empty where it is not set. Never quoted in a message."""
+    value = text(name)
+    if value and not re.fullmatch(r"[!-~]{16,}", value):
+        raise ImproperlyConfigured(
+            f"{name} is shorter than 16 characters, or has some that a header cannot carry. To make one: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'. Unset it to have no such page."
+        )
+    return value
+
+
 def flag(name: str, *, default: bool) -> bool:
     # A word that nobody knows is no false: CLEARLINE_HTTPS=ture would switch the protection off.
     word = text(name, default=str(default)).lower()
@@ -90,6 +101,18 @@ def secret_key(name: str, *, key_file: str) -> str:
             "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'. ./dev makes a key file by itself."
         )
     return key
+
+
+def old_keys(name: str) -> list[str]:
+    """Keys that sign nothing any more, and whose signatures still hold; separated by commas."""
+    keys = [key.strip() for key in _listed(name)]
+    if any(len(key) < 50 for key in keys):
+        # Not quoted: it ends up in logs.
+        raise ImproperlyConfigured(
+            f"{name} holds a key shorter than 50 characters. Name the keys that SECRET_KEY had before, separated by "
+            "commas, or unset it."
+        )
+    return keys
 
 
 # --- Names and addresses ------------------------------------------------------------------------------------------

@@ -75,4 +75,9 @@ def _outbox() -> Part:
     age = outbox.oldest_open_age_s(clock.now())
     # An exercise jumps its clock, and work falls due long ago in one step: its age is told, not judged.
     is_late = age is not None and age > OUTBOX_LATE_S and not settings.CLOCK_FILE
-    return {"status": "late" if is_late else "ok", "oldest_due_s": None if age is None else round(age, 3)}
+    return {
+        "status": "late" if is_late else "ok",
+        "oldest_due_s": None if age is None else round(age, 3),
+        # Told, not judged: that work was given up is for a person to see to, and no reason to take the shop away.
+        "dead_letters": outbox.dead_letters().count(),
+    }

@@ -13,9 +13,20 @@ from storefront.models import SentMessage
 
 
 def send_message(
-    *, event_id: UUID, kind: str, recipient: str, address: str, subject: str, body: str, at: datetime
+    *,
+    event_id: UUID,
+    kind: str,
+    recipient: str,
+    address: str,
+    subject: str,
+    body: str,
+    at: datetime,
+    sweep_id: int | None = None,
+    revocation_id: int | None = None,
 ) -> SentMessage:
     """Send one message, however often it is asked to. Raises what the mail server raises: ask again later.
+
+    `sweep_id` and `revocation_id` say what it tells of, where that is one.
 
     The row is committed first, the mail follows, and only then the row says so: a crash between the two mails
     twice rather than never.
@@ -31,6 +42,8 @@ def send_message(
             "subject": " ".join(subject.split())[:200],
             "body": body,
             "sent_at": at,
+            "sweep_id": sweep_id,
+            "revocation_id": revocation_id,
         },
     )
     if message.address and message.mailed_at is None:

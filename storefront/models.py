@@ -120,6 +120,14 @@ class PaymentIntent(models.Model):
                 name="storefront_intent_refunded",
             ),
         ]
+        indexes = [
+            # What may have been left behind by a checkout that ended half-way.
+            models.Index(
+                fields=["created_at"],
+                name="storefront_intent_open",
+                condition=Q(state__in=["created", "authorized"]),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency} {self.state}"
@@ -254,18 +262,26 @@ class WebhookEndpoint(models.Model):
     # whsec_...; the second one signs as well while the first is being replaced.
     secret = models.CharField(max_length=100)
     previous_secret = models.CharField(max_length=100, blank=True)
+    previous_secret_until = models.DateTimeField(null=True, blank=True)
+    event_types = models.JSONField(default=list, blank=True, help_text="Which events it wants; empty: all")
     is_enabled = models.BooleanField(default=True)
     disabled_reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True, blank=True)
     # Events up to this position have their deliveries.
     position = models.PositiveBigIntegerField(default=0)
+    # One that fails is left in peace for a while, so that it does not hold up the others.
+    failing_since = models.DateTimeField(null=True, blank=True)
+    rests_until = models.DateTimeField(null=True, blank=True)
+    # The sender that works for it now; a lease, on the machine's clock.
+    busy_until = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"{self.url} of {self.vendor}"
 
 
 class WebhookDelivery(models.Model):
-    """One event for one endpoint. Its attempts are rows of the outbox; this row says how they went."""
+    """One event for one endpoint. `due_at` is its next attempt (empty: none), `log` tells of the last ones made."""
 
     endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.PROTECT, related_name="deliveries")
     # The id of the webhook is the id of the event.
@@ -279,13 +295,22 @@ class WebhookDelivery(models.Model):
     last_error = models.CharField(max_length=500, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
     given_up_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    log = models.JSONField(default=list, blank=True)
 
     class Meta:
         verbose_name_plural = "webhook deliveries"
         constraints = [
             models.UniqueConstraint(fields=["endpoint", "event_id"], name="storefront_delivery_once")
         ]
-        indexes = [models.Index(fields=["event_id"], name="storefront_delivery_event")]
+        indexes = [
+            models.Index(fields=["event_id"], name="storefront_delivery_event"),
+            models.Index(
+                fields=["endpoint", "due_at"],
+                name="storefront_delivery_due",
+                condition=Q(due_at__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.event} to {self.endpoint_id}"

@@ -5,9 +5,11 @@ in no transaction; sell under the fence (`storefront.sales`). A step that fails 
 either no money reserved or an intent by which it is found and given back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -17,9 +19,10 @@ from django.db.models import F
 
 from authorization import fence, ledger, outbox
 from authorization.actors import Actor
+from authorization.models import Revocation
 from catalog.models import Stock
 from storefront import carts, payments, sales, standing
-from storefront.models import Cart, CartLine, Order, PaymentIntent, RefusedCheckout
+from storefront.models import Cart, CartLine, Order, OrderLine, PaymentIntent, RefusedCheckout
 from storefront.payments import CardDetails, PaymentRefused
 from storefront.sales import Buyer, SaleRefused
 
@@ -28,31 +31,35 @@ __all__ = [
     "CheckoutRefused",
     "InvalidOrderMove",
     "RefusedLine",
+    "acts_open_to",
     "check_out",
     "hold_order",
+    "refund_lines",
     "refund_order",
     "release_order",
+    "ship_held_order",
     "ship_order",
 ]
 
-# from -> {to: the act that makes the move}
-MOVES: dict[str, dict[str, str]] = {
-    Order.State.PLACED: {
-        Order.State.HELD: "hold",
-        Order.State.SHIPPED: "ship",
-        Order.State.REFUNDED: "refund",
-    },
-    Order.State.HELD: {Order.State.PLACED: "release", Order.State.REFUNDED: "refund"},
-    Order.State.SHIPPED: {},
-    Order.State.REFUNDED: {},
+State = Order.State
+
+# act -> (the states that it may be done in, the state that it leads to)
+MOVES: dict[str, tuple[frozenset[str], str]] = {
+    "hold": (frozenset({State.PLACED}), State.HELD),
+    "ship": (frozenset({State.PLACED}), State.SHIPPED),
+    "release": (frozenset({State.HELD}), State.PLACED),
+    "ship_held": (frozenset({State.HELD}), State.SHIPPED),
+    # Of what is left of it the order stays held, or is released.
+    "refund_lines": (frozenset({State.HELD}), State.HELD),
+    "refund": (frozenset({State.PLACED, State.HELD}), State.REFUNDED),
 }
 
 # What is announced when an order has become so.
 EVENTS: dict[str, str] = {
-    Order.State.PLACED: "order.released",
-    Order.State.HELD: "order.held",
-    Order.State.SHIPPED: "order.shipped",
-    Order.State.REFUNDED: "order.refunded",
+    State.PLACED: "order.released",
+    State.HELD: "order.held",
+    State.SHIPPED: "order.shipped",
+    State.REFUNDED: "order.refunded",
 }
 
 
@@ -90,8 +97,14 @@ def check_out(
     ship_to: str,
     by: Actor,
     at: datetime,
+    line_ids: Collection[int] | None = None,
+    total: Decimal | None = None,
 ) -> Order:
-    """Buy what is in the cart, or raise CheckoutRefused. The same key again returns the same order."""
+    """Buy what is in the cart, or raise CheckoutRefused. The same key again returns the same order.
+
+    `line_ids` and `total` are what the shopper saw as to be bought: that is charged, or nothing. The other lines stay
+    in the cart. Without `line_ids` it is every line.
+    """
     fence.refuse_inside("checkout")
     order = _find_order(cart, checkout_key)
     if order is not None:
@@ -101,6 +114,7 @@ def check_out(
         lines = carts.load_lines(cart)
         if not lines:
             raise SaleRefused("Your cart is empty.", ["CART_EMPTY"])
+        lines = _seen(lines, line_ids, total)
         answers = carts.decide_lines(lines, at=at)
         sales.refuse_obstacles(lines, carts.find_obstacles(lines, answers, at=at))
         card.check()
@@ -117,6 +131,20 @@ def check_out(
         return _refuse(cart, checkout_key, SaleRefused(refusal.message, [refusal.code]), by=by, at=at)
     except SaleRefused as refusal:
         return _refuse(cart, checkout_key, refusal, by=by, at=at)
+
+
+def _seen(
+    lines: Sequence[CartLine], line_ids: Collection[int] | None, total: Decimal | None
+) -> list[CartLine]:
+    """Those of the lines that the shopper saw as to be bought, if the cart still has them at the total seen."""
+    found = [line for line in lines if line_ids is None or line.pk in line_ids]
+    is_whole = line_ids is None or len(found) == len(set(line_ids)) > 0
+    if not is_whole or (total is not None and carts.total_of(found) != total):
+        raise SaleRefused(
+            "Your cart changed since you looked at it. Nothing was charged; please look at it again.",
+            ["CART_CHANGED"],
+        )
+    return found
 
 
 def _find_order(cart: Cart, checkout_key: UUID) -> Order | None:
@@ -196,15 +224,33 @@ def _record_refusal(cart: Cart, refusal: SaleRefused, *, by: Actor, at: datetime
 # --- after the sale -----------------------------------------------------------------------------------------
 
 
+def acts_open_to(order: Order) -> list[str]:
+    """The acts that its state has a use for. Whether one would be refused for what was withdrawn, it says itself."""
+    return [act for act, (states, _) in MOVES.items() if order.state in states]
+
+
 def ship_order(*, order: Order, by: Actor, at: datetime) -> Order:
     with transaction.atomic():
-        return _move(order, Order.State.SHIPPED, by=by, at=at)
+        return _move(lock_order(order.pk), "ship", by=by, at=at)
 
 
-def hold_order(*, order: Order, reason: str, by: Actor, at: datetime) -> Order:
-    """Keep an order from shipping and its money from being taken."""
+def hold_order(*, order: Order, reason: str, by: Actor, at: datetime, on: Revocation | None = None) -> Order:
+    """Keep an order from shipping and its money from being taken, until the desk decides.
+
+    `on`: the withdrawal that it is held for; none where the desk has a reason of its own. The deadline is due work:
+    `held_orders.call_for_decision` alarms if it passes.
+    """
     with transaction.atomic():
-        return _move(order, Order.State.HELD, by=by, at=at, reason=reason, held_reason=reason[:300])
+        order = lock_order(order.pk)
+        check_move(order, "hold")
+        decide_by = at + timedelta(seconds=settings.HELD_ORDER_DECIDE_S)
+        order.held_reason, order.held_on, order.held_at = reason[:300], on, at
+        order.decide_by = decide_by
+        evidence = {"revocation": on.pk if on else None, "decide_by": decide_by.isoformat()}
+        _move(order, "hold", by=by, at=at, reason=reason, evidence=evidence)
+        due = {"order_id": order.pk, "decide_by": decide_by.isoformat()}
+        outbox.announce(event="order.decision_due", payload=due, at=at, due_at=decide_by)
+        return order
 
 
 def release_order(*, order: Order, by: Actor, at: datetime, reason: str = "") -> Order:
@@ -216,50 +262,194 @@ def release_order(*, order: Order, by: Actor, at: datetime, reason: str = "") ->
     with transaction.atomic():
         # No withdrawal can come between the look and the release.
         fence.shared()
-        order = _move(order, Order.State.PLACED, by=by, at=at, reason=reason, held_reason="")
+        order = lock_order(order.pk)
+        check_move(order, "release")
         _refuse_withdrawn(order, at=at)
-        due_at = max(at, order.sold_at + timedelta(seconds=settings.CAPTURE_DELAY_S))
-        payments.announce_capture(intent_id=order.intent_id, at=at, due_at=due_at)
+        _release(order, by=by, at=at, reason=reason)
         return order
+
+
+def ship_held_order(*, order: Order, by: Actor, at: datetime, reason: str) -> Order:
+    """Ship a held order as it was sold: its sale was lawful when it was made. Its capture is announced again.
+
+    Raises InvalidOrderMove without a reason, and where safety or a regulator's word stands against it; raises
+    DecisionUnavailable when that cannot be told.
+    """
+    if not reason.strip():
+        raise InvalidOrderMove("Say why it ships although it is held; the reason is kept in the ledger.")
+    with transaction.atomic():
+        # No regulator's word can come between the look and the shipping.
+        fence.shared()
+        order = lock_order(order.pk)
+        check_move(order, "ship_held")
+        against = standing.look(lines_left(order), held_on=order.held_on, at=at)
+        if bars := dict.fromkeys(bar for each in against for bar in each.bars):
+            raise InvalidOrderMove(
+                f"Order {order.pk} cannot be shipped, though it was lawfully sold: {'; '.join(bars)} stands against "
+                "it. Refund it, or what of it is meant; or release it when that is lifted."
+            )
+        said = [sentence for each in against for sentence in each.sentences]
+        _move(order, "ship_held", by=by, at=at, reason=reason, evidence={"although": said})
+        _announce_capture(order, at=at)
+        return order
+
+
+def refund_order(*, order: Order, by: Actor, at: datetime, reason: str) -> Order:
+    """Call off what is left of an order that has not shipped: the money goes back, and the phones to the stock."""
+    with transaction.atomic():
+        # Intent before order, as everywhere: the sale locks it first.
+        payments.give_back(intent_id=order.intent_id, at=at)
+        order = lock_order(order.pk)
+        check_move(order, "refund")
+        lines = lines_left(order)
+        _take_back(lines, {line.pk: units_left(line) for line in lines})
+        _move(order, "refund", by=by, at=at, reason=reason)
+        return order
+
+
+def refund_lines(*, order: Order, lines: Mapping[int, int], by: Actor, at: datetime, reason: str) -> Order:
+    """Call off these units (line id -> how many) of a held order: their money goes back, the phones to the stock.
+
+    What is left is released if all of it may go, and stays held else. All that is left is a refund of the order.
+    Raises InvalidOrderMove, also for units that the order does not have; raises DecisionUnavailable.
+    """
+    wanted = {line_id: units for line_id, units in lines.items() if units != 0}
+    with transaction.atomic():
+        payments.lock_intent(order.intent_id)
+        fence.shared()
+        order = lock_order(order.pk)
+        check_move(order, "refund_lines")
+        left = lines_left(order)
+        _check_units(order, left, wanted)
+        if wanted == {line.pk: units_left(line) for line in left}:
+            return refund_order(order=order, by=by, at=at, reason=reason)
+        amount = sum((price_of(line) * wanted.get(line.pk, 0) for line in left), Decimal(0))
+        payments.give_back_part(intent_id=order.intent_id, amount=amount, at=at)
+        _take_back(left, wanted)
+        left = [line for line in left if units_left(line)]
+        is_released = not standing.taken_away(left, at=at)
+        said = {"amount": f"{amount:.2f}", "currency": order.total_currency, "is_released": is_released}
+        ledger.record(
+            act="order.refund_lines",
+            subject_kind="order",
+            subject_id=order.pk,
+            by=by,
+            at=at,
+            reason=reason,
+            evidence=said | {"units": {str(line_id): units for line_id, units in wanted.items()}},
+        )
+        event = "order.partly_refunded"
+        outbox.announce(event=event, payload={"event": event, "order_id": order.pk} | said, at=at)
+        if is_released:
+            # The buyer hears of both in one message.
+            _release(order, by=by, at=at, reason=reason, payload={"is_told_with": event})
+        return order
+
+
+def price_of(line: OrderLine) -> Decimal:
+    """What one unit of it cost, its plan included."""
+    return line.price_amount + (line.plan_price_amount or Decimal(0))
+
+
+def units_left(line: OrderLine) -> int:
+    return line.quantity - line.refunded_quantity
+
+
+def lines_left(order: Order) -> list[OrderLine]:
+    """Those of which not every unit was given back, with what `standing` looks at."""
+    lines = order.lines.filter(refunded_quantity__lt=F("quantity"))
+    return list(lines.select_related("decision", "listing__stock").order_by("id"))
 
 
 def _refuse_withdrawn(order: Order, *, at: datetime) -> None:
     """Authority that was taken away, or is suspended, stops a release; paper that ended since the sale does not."""
-    lines = list(order.lines.select_related("decision", "listing").order_by("id"))
-    if withdrawn := standing.taken_away(lines, at=at):
+    if withdrawn := standing.taken_away(lines_left(order), at=at):
         raise InvalidOrderMove(
             f"Order {order.pk} cannot be released: {'; '.join(withdrawn)}. Refund it, or release it when its goods "
             "are authorized again."
         )
 
 
-def refund_order(*, order: Order, by: Actor, at: datetime, reason: str) -> Order:
-    """Call off an order that has not shipped: the money goes back, and the phones to the stock."""
-    with transaction.atomic():
-        # Intent before order, as everywhere: the sale locks it first.
-        payments.give_back(intent_id=order.intent_id, at=at)
-        order = _move(order, Order.State.REFUNDED, by=by, at=at, reason=reason)
-        for line in order.lines.order_by("listing__stock__id"):
-            Stock.objects.filter(listing_id=line.listing_id).update(on_hand=F("on_hand") + line.quantity)
-        return order
+def _release(
+    order: Order, *, by: Actor, at: datetime, reason: str, payload: Mapping[str, Any] | None = None
+) -> None:
+    order.held_reason, order.held_on, order.held_at = "", None, None
+    _move(order, "release", by=by, at=at, reason=reason, payload=payload)
+    _announce_capture(order, at=at)
 
 
-def _move(
-    order: Order, to_state: str, *, by: Actor, at: datetime, reason: str = "", held_reason: str | None = None
-) -> Order:
-    """One move, of the order as it is now. Raises InvalidOrderMove where the table has none."""
-    order = Order.objects.select_for_update(no_key=True).get(pk=order.pk)
-    if to_state not in MOVES[order.state]:
-        allowed = ", ".join(MOVES[order.state].values()) or "nothing"
+def _announce_capture(order: Order, *, at: datetime) -> None:
+    due_at = max(at, order.sold_at + timedelta(seconds=settings.CAPTURE_DELAY_S))
+    payments.announce_capture(intent_id=order.intent_id, at=at, due_at=due_at)
+
+
+def _check_units(order: Order, left: Sequence[OrderLine], wanted: Mapping[int, int]) -> None:
+    if not wanted:
+        raise InvalidOrderMove("Say how many units of which line are refunded; none is named.")
+    by_id = {line.pk: line for line in left}
+    for line_id, units in wanted.items():
+        if line_id not in by_id:
+            raise InvalidOrderMove(
+                f"Order {order.pk} has no unit left in a line {line_id}; look at it again."
+            )
+        line = by_id[line_id]
+        if not 0 < units <= units_left(line):
+            raise InvalidOrderMove(
+                f"{line.listing.sku}: {units} cannot be refunded; take a number up to {units_left(line)}."
+            )
+
+
+def _take_back(lines: Sequence[OrderLine], units: Mapping[int, int]) -> None:
+    """Write down the units that were given back, and put them into the stock, by its id as everywhere."""
+    for line in sorted(lines, key=lambda line: line.listing.stock.pk):
+        if count := units.get(line.pk, 0):
+            line.refunded_quantity += count
+            line.save(update_fields=["refunded_quantity"])
+            Stock.objects.filter(listing_id=line.listing_id).update(on_hand=F("on_hand") + count)
+
+
+def lock_order(order_id: int) -> Order:
+    """The order as it is now, kept so until commit."""
+    return Order.objects.select_for_update(no_key=True).get(pk=order_id)
+
+
+def check_move(order: Order, act: str) -> None:
+    """Raises InvalidOrderMove where the table has no such move."""
+    states, to_state = MOVES[act]
+    if order.state not in states:
+        allowed = ", ".join(act.replace("_", " ") for act in acts_open_to(order)) or "nothing"
         raise InvalidOrderMove(
             f"Order {order.pk} is {order.state}: it cannot become {to_state}. What can be done: {allowed}."
         )
-    act = MOVES[order.state][to_state]
-    order.state = to_state
-    if held_reason is not None:
-        order.held_reason = held_reason
-    order.save(update_fields=["state", "held_reason"])
-    ledger.record(act=f"order.{act}", subject_kind="order", subject_id=order.pk, by=by, at=at, reason=reason)
-    event = EVENTS[to_state]
-    outbox.announce(event=event, payload={"event": event, "order_id": order.pk}, at=at)
+
+
+def _move(
+    order: Order,
+    act: str,
+    *,
+    by: Actor,
+    at: datetime,
+    reason: str = "",
+    evidence: Mapping[str, Any] | None = None,
+    payload: Mapping[str, Any] | None = None,
+) -> Order:
+    """One move of a locked order. Raises InvalidOrderMove where the table has none."""
+    check_move(order, act)
+    order.state = MOVES[act][1]
+    if order.state != State.HELD:
+        order.decide_by = None
+    order.save(update_fields=["state", "held_reason", "held_on", "held_at", "decide_by"])
+    ledger.record(
+        act=f"order.{act}",
+        subject_kind="order",
+        subject_id=order.pk,
+        by=by,
+        at=at,
+        reason=reason,
+        evidence=evidence,
+    )
+    event = EVENTS[order.state]
+    due = {"decide_by": order.decide_by.isoformat()} if order.decide_by else {}
+    told = {"event": event, "order_id": order.pk} | due | dict(payload or {})
+    outbox.announce(event=event, payload=told, at=at)
     return order

@@ -3,6 +3,10 @@
 An intent is committed before the provider is asked, so no money can be reserved that nobody knows of. The
 provider is asked outside any transaction, by the intent's id, as often as need be: it answers the same. Money
 moves at most once from reserved to taken, and goes back whenever no order stands on it.
+
+What is given back in part is written down first (`refunded_amount`). A capture that comes after takes so much less;
+of what was taken already, or was being taken meanwhile, the provider is told what it is to have given back in all.
+Said twice, late or out of order that changes nothing: the total only grows.
 """
 
 import functools
@@ -11,7 +15,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -23,6 +27,7 @@ from django.db import transaction
 
 from authorization import fence, ledger, outbox
 from authorization.actors import SYSTEM
+from authorization.models import LedgerEntry
 from storefront.models import Cart, Order, PaymentIntent
 
 logger = structlog.get_logger(__name__)
@@ -90,6 +95,12 @@ class Authorization:
     id: str
     status: str
     decline_reason: str
+    captured: Decimal = Decimal(0)
+    refunded: Decimal = Decimal(0)
+
+    @property
+    def is_taken(self) -> bool:
+        return self.status in ("captured", "refunded")
 
 
 # --- the way in ---------------------------------------------------------------------------------------------
@@ -154,7 +165,7 @@ def record_authorization(*, intent_id: UUID, authorization: Authorization, at: d
     Money that was reserved after we had given the payment up is given back.
     """
     with transaction.atomic():
-        intent = _lock_intent(intent_id)
+        intent = lock_intent(intent_id)
         if intent.provider_id == authorization.id:
             return
         if intent.state == State.CREATED and authorization.status not in ANSWERED:
@@ -181,13 +192,39 @@ def give_up_unsold(*, intent: PaymentIntent, at: datetime) -> None:
 
 def give_back(*, intent_id: UUID, at: datetime) -> None:
     """For a refund, in its transaction: what is reserved will be voided, what was taken paid back."""
-    intent = _lock_intent(intent_id)
+    intent = lock_intent(intent_id)
     if intent.state in (State.AUTHORIZED, State.CAPTURED):
+        intent.refunded_amount = intent.amount
+        intent.save(update_fields=["refunded_amount"])
         _give_up(intent, at)
+
+
+def give_back_part(*, intent_id: UUID, amount: Decimal, at: datetime) -> None:
+    """For a refund of a part, in its transaction: so much less is kept of this payment.
+
+    What is only reserved needs no word to the provider: the capture takes less.
+    """
+    intent = lock_intent(intent_id)
+    if intent.state not in (State.AUTHORIZED, State.CAPTURED) or not 0 < amount < kept_of(intent):
+        raise ValueError(f"{amount} cannot be given back of {intent}.")
+    intent.refunded_amount += amount
+    # `updated_at` stays: pages say by it when the card was charged.
+    intent.save(update_fields=["refunded_amount"])
+    if intent.state == State.CAPTURED:
+        _announce_refund(intent, at)
+
+
+def kept_of(intent: PaymentIntent) -> Decimal:
+    """What the shop keeps, or will take, of this payment."""
+    return intent.amount - intent.refunded_amount
 
 
 def announce_capture(*, intent_id: UUID, at: datetime, due_at: datetime) -> None:
     outbox.announce(event="payment.capture_due", payload={"intent_id": str(intent_id)}, at=at, due_at=due_at)
+
+
+def _announce_refund(intent: PaymentIntent, at: datetime) -> None:
+    outbox.announce(event="payment.refund_due", payload={"intent_id": str(intent.pk)}, at=at)
 
 
 def _give_up(intent: PaymentIntent, at: datetime) -> None:
@@ -200,17 +237,70 @@ def _give_up(intent: PaymentIntent, at: datetime) -> None:
 def capture_payment(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
     """Take the reserved money. Passed over while the order is held: its release announces it again."""
     intent = PaymentIntent.objects.select_related("order").get(pk=payload["intent_id"])
-    if intent.state != State.AUTHORIZED or intent.order.state in (Order.State.HELD, Order.State.REFUNDED):
+    if intent.state != State.AUTHORIZED or intent.order.state == Order.State.REFUNDED:
+        return
+    if intent.order.state == Order.State.HELD:
+        # Yet an attempt before the hold may have taken it and died: then the books say so, and nobody tells the
+        # buyer that nothing is charged.
+        _write_down_if_taken(intent, at=at)
         return
     try:
-        _ask("POST", f"/authorizations/{intent.provider_id}/capture")
+        answer = _ask(
+            "POST", f"/authorizations/{intent.provider_id}/capture", json={"amount": _said(kept_of(intent))}
+        )
     except ProviderConflict:
-        # Given back meanwhile: then somebody gave it up. Otherwise it is a fault, and tried again.
-        intent.refresh_from_db(fields=["state"])
-        if intent.state == State.AUTHORIZED:
-            raise
+        # Taken before, perhaps in another amount, by an attempt that died. Or given back meanwhile: then somebody
+        # gave it up. Otherwise it is a fault, and tried again.
+        if not _write_down_if_taken(intent, at=at):
+            intent.refresh_from_db(fields=["state"])
+            if intent.state == State.AUTHORIZED:
+                raise
         return
-    _finish(intent, from_state=State.AUTHORIZED, to_state=State.CAPTURED, at=at)
+    _record_capture(intent.pk, taken=_authorization(answer).captured, at=at)
+
+
+def _write_down_if_taken(intent: PaymentIntent, *, at: datetime) -> bool:
+    authorization = find_authorization(intent.pk)
+    if authorization is None or not authorization.is_taken:
+        return False
+    _record_capture(intent.pk, taken=authorization.captured, at=at)
+    return True
+
+
+def _record_capture(intent_id: UUID, *, taken: Decimal, at: datetime) -> None:
+    """Write down what was taken. What was given back while the provider took it is taken too much: it goes back."""
+    with transaction.atomic():
+        intent = lock_intent(intent_id)
+        if intent.state != State.AUTHORIZED:
+            return
+        intent.state = State.CAPTURED
+        intent.updated_at = at
+        intent.save(update_fields=["state", "updated_at"])
+        _record_money(f"payment.{State.CAPTURED}", intent, taken, at=at)
+        if taken > kept_of(intent):
+            _announce_refund(intent, at)
+
+
+def refund_payment(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
+    """Pay back what was taken beyond what is kept. A payment that is given up whole is left to `void_payment`."""
+    intent = PaymentIntent.objects.get(pk=payload["intent_id"])
+    if intent.state != State.CAPTURED:
+        return
+    authorization = find_authorization(intent.pk)
+    if authorization is None or not authorization.is_taken:
+        raise ProviderConflict("not_captured", f"The provider does not know that {intent.pk} was captured.")
+    total = authorization.captured - kept_of(intent)
+    if total <= 0:
+        return
+    if total > authorization.refunded:
+        _ask("POST", f"/authorizations/{authorization.id}/refund", json={"total": _said(total)})
+    act = "payment.partly_refunded"
+    with transaction.atomic():
+        lock_intent(intent.pk)
+        known = LedgerEntry.objects.filter(subject_kind="payment", subject_id=str(intent.pk), act=act)
+        # The total only grows; one that is written down, or a larger one, need not be written again.
+        if all(Decimal(entry.evidence["amount"]) < total for entry in known):
+            _record_money(act, intent, total, at=at)
 
 
 def void_payment(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
@@ -220,13 +310,14 @@ def void_payment(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> No
         return
     authorization = find_authorization(intent.pk)
     if authorization is None or authorization.status in ("declined", "voided"):
-        _finish(intent, from_state=State.VOIDING, to_state=State.VOIDED, at=at)
+        _finish(intent.pk, to_state=State.VOIDED, at=at)
     elif authorization.status == "authorized":
         _ask("POST", f"/authorizations/{authorization.id}/void")
-        _finish(intent, from_state=State.VOIDING, to_state=State.VOIDED, at=at)
+        _finish(intent.pk, to_state=State.VOIDED, at=at)
     else:
-        _ask("POST", f"/authorizations/{authorization.id}/refund")
-        _finish(intent, from_state=State.VOIDING, to_state=State.REFUNDED, at=at)
+        total = {"total": _said(authorization.captured)}
+        _ask("POST", f"/authorizations/{authorization.id}/refund", json=total)
+        _finish(intent.pk, to_state=State.REFUNDED, at=at, amount=authorization.captured)
 
 
 def void_orphans(at: datetime) -> int:
@@ -241,7 +332,7 @@ def void_orphans(at: datetime) -> int:
     for intent_id in list(old.order_by("created_at").values_list("pk", flat=True)[:ORPHANS_PER_RUN]):
         with transaction.atomic():
             # Locked, then looked at again: its checkout may have come to life meanwhile.
-            intent = _lock_intent(intent_id)
+            intent = lock_intent(intent_id)
             if intent.state in (State.CREATED, State.AUTHORIZED) and not is_sold(intent):
                 give_up_unsold(intent=intent, at=at)
                 given_up += 1
@@ -252,24 +343,34 @@ def is_sold(intent: PaymentIntent) -> bool:
     return Order.objects.filter(intent=intent).exists()
 
 
-def _finish(intent: PaymentIntent, *, from_state: str, to_state: str, at: datetime) -> None:
+def _finish(intent_id: UUID, *, to_state: str, at: datetime, amount: Decimal | None = None) -> None:
     with transaction.atomic():
-        finished = PaymentIntent.objects.filter(pk=intent.pk, state=from_state).update(
-            state=to_state, updated_at=at
-        )
-        if finished:
-            evidence = {"amount": str(intent.amount), "currency": intent.currency}
-            ledger.record(
-                act=f"payment.{to_state}",
-                subject_kind="payment",
-                subject_id=intent.pk,
-                by=SYSTEM,
-                at=at,
-                evidence=evidence,
-            )
+        intent = lock_intent(intent_id)
+        if intent.state != State.VOIDING:
+            return
+        intent.state = to_state
+        intent.updated_at = at
+        intent.save(update_fields=["state", "updated_at"])
+        _record_money(f"payment.{to_state}", intent, intent.amount if amount is None else amount, at=at)
 
 
-def _lock_intent(intent_id: UUID) -> PaymentIntent:
+def _record_money(act: str, intent: PaymentIntent, amount: Decimal, *, at: datetime) -> None:
+    ledger.record(
+        act=act,
+        subject_kind="payment",
+        subject_id=intent.pk,
+        by=SYSTEM,
+        at=at,
+        evidence={"amount": _said(amount), "currency": intent.currency},
+    )
+
+
+def _said(amount: Decimal) -> str:
+    return f"{amount:.2f}"
+
+
+def lock_intent(intent_id: UUID) -> PaymentIntent:
+    """The payment, kept from changing until commit. Taken before the fence and the order, as the sale does."""
     return PaymentIntent.objects.select_for_update(no_key=True).get(pk=intent_id)
 
 
@@ -297,7 +398,7 @@ def _ask_authorization(intent: PaymentIntent, card: CardDetails) -> Authorizatio
             "/authorizations",
             json={
                 "intent_id": str(intent.pk),
-                "amount": f"{intent.amount:.2f}",
+                "amount": _said(intent.amount),
                 "currency": intent.currency,
                 "card_number": card.digits,
             },
@@ -311,8 +412,10 @@ def _authorization(fields: Any) -> Authorization:
             id=str(fields["id"]),
             status=str(fields["status"]),
             decline_reason=str(fields.get("decline_reason", "")),
+            captured=Decimal(str(fields["captured_amount"])),
+            refunded=Decimal(str(fields["refunded_amount"])),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
         raise ProviderUnreachable("The provider's answer is no authorization.") from error
     if authorization.status not in STATUSES:
         raise ProviderUnreachable(f"The provider's status {authorization.status[:40]!r} is not known.")

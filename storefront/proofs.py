@@ -1,26 +1,54 @@
 """Proof of removal: what was taken down on a party's word, when and why.
 
-Signed, sent to the party, and open to who has its link.
+Signed with a key whose public half the shop publishes, sent to the party, and open to who has its link. The statement
+is of the same size whatever was taken down: counts, grounds, the first offers, and a digest over the list of all,
+which stands under the same link. The list is read again from the delisting records that the statement names.
 """
 
+import hashlib
 import json
+from array import array
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
+from django.utils.encoding import force_bytes
 
 from authorization import ledger
 from authorization.actors import SYSTEM
-from authorization.models import Revocation
+from authorization.models import Delisting, PendingChange, Revocation
+from catalog.models import Variant
 from storefront import audit
 from storefront.messages import find_address, send_message
-from storefront.models import OrderLine, RemovalProof
-from storefront.withdrawals import IDS_PER_QUERY, delistings_of
+from storefront.models import Order, RemovalProof
+from storefront.withdrawals import delistings_of
 
-_SALT = "clearline.removal-proof"
+# Offers named in the statement itself; the list has all of them.
+NAMED = 100
+# Of the proofs from before they were signed with a key pair.
+_OLD_SALT = "clearline.removal-proof"
+_KEY_INFO = b"clearline.removal-proof.ed25519"
+# Delistings read at a time.
+_READ_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """What a party needs to check a signature. `text` is the raw key, base64."""
+
+    key_id: str
+    text: str
 
 
 def issue_proof(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
@@ -28,108 +56,259 @@ def issue_proof(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> Non
     if payload.get("revocation_id") is None:
         return
     revocation = Revocation.objects.select_related("fact", "sweep").get(pk=payload["revocation_id"])
-    # Read before the transaction: it goes through all orders.
-    statement = _statement(revocation, at=at)
-    with transaction.atomic():
-        locked = Revocation.objects.select_for_update().get(pk=revocation.pk)
-        proof = RemovalProof.objects.filter(revocation=locked).first()
-        if proof is None:
-            proof = _write_proof(revocation, statement, at=at)
+    if _came_to_nothing(revocation):
+        return
+    proof = RemovalProof.objects.filter(revocation=revocation).first() or _write_proof(revocation, at=at)
     send_message(
         # The proof is what the message tells of, so a sweep that is announced twice is told once.
         event_id=proof.public_id,
         kind="removal_proof",
         recipient=proof.recipient,
         address=find_address(proof.recipient),
-        subject=f"Proof of removal: {revocation.fact.code}",
+        subject=f"Proof of removal: {revocation.name}",
         body=_message(proof, revocation),
         at=at,
+        revocation_id=revocation.pk,
     )
 
 
 def verify_proof(proof: RemovalProof) -> bool:
-    """Is this row what was signed?"""
-    try:
-        Signer(salt=_SALT).unsign(f"{_canonical(proof)}:{proof.signature}")
-    except BadSignature:
-        return False
-    return True
+    """Is this row what was signed, with a key of this shop?"""
+    if not proof.key_id:
+        return _verify_old(proof)
+    for key in _private_keys():
+        if _public(key).key_id == proof.key_id:
+            try:
+                key.public_key().verify(b64decode(proof.signature, validate=True), canonical(proof).encode())
+            except (InvalidSignature, ValueError):
+                return False
+            return True
+    return False
 
 
-def proof_link(proof: RemovalProof) -> str:
-    return f"{settings.PUBLIC_URL}/proofs/{proof.public_id}/"
+def verify_list(proof: RemovalProof) -> bool:
+    """Do the delisting records still give the list whose digest was signed?"""
+    return _digest(list_lines(proof)) == proof.statement["list"]["sha256"]
 
 
-def _write_proof(revocation: Revocation, statement: dict[str, Any], *, at: datetime) -> RemovalProof:
-    proof = RemovalProof(
-        revocation=revocation, recipient=revocation.requested_by, statement=statement, issued_at=at
-    )
-    proof.signature = Signer(salt=_SALT).signature(_canonical(proof))
-    proof.save()
-    ledger.record(
-        act="proof.issued",
-        subject_kind="revocation",
-        subject_id=revocation.pk,
-        by=SYSTEM,
-        at=at,
-        evidence={"proof": str(proof.public_id), "signature": proof.signature},
-        revision=revocation.revision_id,
-    )
-    return proof
+def public_keys() -> list[PublicKey]:
+    """The one that signs now, then those before it that are still accepted."""
+    return [_public(key) for key in _private_keys()]
 
 
-def _canonical(proof: RemovalProof) -> str:
-    """One text for one proof, whatever the database does to the order of keys."""
-    signed = {
+def proof_link(proof: RemovalProof, *, end: str = "/") -> str:
+    return f"{settings.PUBLIC_URL}/proofs/{proof.public_id}{end}"
+
+
+def signed_content(proof: RemovalProof) -> dict[str, Any]:
+    return {
         "public_id": str(proof.public_id),
         "recipient": proof.recipient,
         "issued_at": proof.issued_at.isoformat(),
         "statement": proof.statement,
     }
-    return json.dumps(signed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def canonical(proof: RemovalProof) -> str:
+    """One text for one proof, whatever the database does to the order of keys."""
+    return _as_text(signed_content(proof))
+
+
+def list_lines(proof: RemovalProof) -> Iterator[dict[str, Any]]:
+    """Every offer of the list, in its order. Reads a part at a time."""
+    for first, last in _ranges_of(proof.statement["list"]["records"]):
+        while first <= last:
+            ids = Delisting.objects.filter(pk__gte=first, pk__lte=last).order_by("pk")
+            part = list(ids.values_list("pk", flat=True)[:_READ_AT_ONCE])
+            if not part:
+                break
+            yield from _lines(part)
+            first = part[-1] + 1
+
+
+# --- writing it -----------------------------------------------------------------------------------------------
+
+
+def _came_to_nothing(revocation: Revocation) -> bool:
+    """Was it cancelled before its day, or its removal declined by a second person? Then nothing is to be proven."""
+    ended = (PendingChange.State.CANCELLED, PendingChange.State.DECLINED)
+    return PendingChange.objects.filter(revocation=revocation, state__in=ended).exists()
+
+
+def _write_proof(revocation: Revocation, *, at: datetime) -> RemovalProof:
+    # Made before the transaction: it goes through all that was taken down.
+    statement = _statement(revocation, at=at)
+    with transaction.atomic():
+        locked = Revocation.objects.select_for_update(no_key=True).get(pk=revocation.pk)
+        proof = RemovalProof.objects.filter(revocation=locked).first()
+        if proof is not None:
+            return proof
+        key = _private_keys()[0]
+        proof = RemovalProof(
+            revocation=revocation,
+            recipient=revocation.requested_by,
+            statement=statement,
+            issued_at=at,
+            key_id=_public(key).key_id,
+        )
+        proof.signature = b64encode(key.sign(canonical(proof).encode())).decode()
+        proof.save()
+        ledger.record(
+            act="proof.issued",
+            subject_kind="revocation",
+            subject_id=revocation.pk,
+            by=SYSTEM,
+            at=at,
+            evidence={
+                "proof": str(proof.public_id),
+                "signature": proof.signature,
+                "key_id": proof.key_id,
+                "list_sha256": statement["list"]["sha256"],
+            },
+            revision=revocation.revision_id,
+        )
+    return proof
 
 
 def _statement(revocation: Revocation, *, at: datetime) -> dict[str, Any]:
     delistings = delistings_of(revocation, at=at)
-    offers = [
-        {
-            "sku": delisting.offer.listing.sku,
-            "model_number": delisting.offer.listing.variant.model_number,
-            "host": delisting.offer.host.code,
-            "delisted_at": delisting.at.isoformat(),
-            "reason_codes": delisting.reason_codes,
-        }
-        for delisting in delistings
-    ]
+    ids = array("q", delistings.order_by("pk").values_list("pk", flat=True).iterator())
+    first: datetime | None = None
+    last: datetime | None = None
+    named: list[dict[str, Any]] = []
+    reasons: Counter[str] = Counter()
+    hosts: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    for start in range(0, len(ids), _READ_AT_ONCE):
+        for line in _lines(ids[start : start + _READ_AT_ONCE]):
+            digest.update(as_line(line))
+            taken_at = datetime.fromisoformat(line["delisted_at"])
+            first, last = min(first or taken_at, taken_at), max(last or taken_at, taken_at)
+            reasons.update(line["reason_codes"])
+            hosts[line["host"]] += 1
+            if len(named) < NAMED:
+                named.append(line)
+    late = audit.late_orders(revision=revocation.revision_id)
     return {
-        "fact": revocation.fact.code,
+        "fact": revocation.fact.code if revocation.fact is not None else revocation.subject,
         "kind": revocation.kind,
         "requested_by": revocation.requested_by,
         "reason_code": revocation.reason_code,
         "word_received_at": revocation.word_received_at.isoformat(),
         "decided_at": revocation.effective_at.isoformat(),
+        "first_delisted_at": first.isoformat() if first else None,
+        "last_delisted_at": last.isoformat() if last else None,
         "revision": revocation.revision_id,
-        "offers": offers,
+        "offer_count": len(ids),
+        "by_reason": dict(sorted(reasons.items())),
+        "by_host": dict(sorted(hosts.items())),
+        "offers": named,
+        "list": {"offers": len(ids), "sha256": digest.hexdigest(), "records": _as_ranges(ids)},
         "survivors": revocation.preview_survives,
-        "orders_before": _count_orders_before(revocation, [delisting.offer_id for delisting in delistings]),
-        "late_orders": sum(1 for late in audit.late_orders() if late.revision == revocation.revision_id),
+        "orders_before": _count_orders_before(revocation, at=at),
+        "late_orders": len({order.order_id for order in late}),
     }
 
 
-def _count_orders_before(revocation: Revocation, offer_ids: list[int]) -> int:
-    """Orders of these offers that were sold while they were authorized."""
-    orders: set[int] = set()
-    for start in range(0, len(offer_ids), IDS_PER_QUERY):
-        lines = OrderLine.objects.filter(
-            offer_id__in=offer_ids[start : start + IDS_PER_QUERY], order__revision__lt=revocation.revision_id
+def _lines(ids: Iterable[int]) -> list[dict[str, Any]]:
+    """One line of the list for each of these delistings, by id. What was decided on, not what was edited since."""
+    rows = Delisting.objects.filter(pk__in=list(ids)).order_by("pk")
+    # Columns only: making objects of them, and reading all that a decision cites, takes most of the time.
+    found = rows.values_list(
+        "offer__listing__sku",
+        "decision__question__variant_id",
+        "offer__host__code",
+        "at",
+        "reason_codes",
+        "decision_id",
+    )
+    lines = list(found)
+    models = dict(
+        Variant.objects.filter(pk__in={variant_id for _, variant_id, *_ in lines}).values_list(
+            "pk", "model_number"
         )
-        orders |= set(lines.values_list("order_id", flat=True))
-    return len(orders)
+    )
+    return [
+        {
+            "sku": sku,
+            "model_number": models[variant_id],
+            "host": host,
+            "delisted_at": at.isoformat(),
+            "reason_codes": reason_codes,
+            "event_id": str(decision_id),
+        }
+        for sku, variant_id, host, at, reason_codes, decision_id in lines
+    ]
+
+
+def _count_orders_before(revocation: Revocation, *, at: datetime) -> int:
+    """Orders of these offers that were sold while they were authorized."""
+    offers = delistings_of(revocation, at=at).order_by().values("offer_id")
+    before = Order.objects.filter(revision__lt=revocation.revision_id, lines__offer_id__in=offers)
+    return before.order_by().values("pk").distinct().count()
+
+
+def _as_ranges(ids: Iterable[int]) -> str:
+    """Ascending numbers as "5-9,12": a sweep writes its records in rows."""
+    ranges: list[list[int]] = []
+    for each in ids:
+        if ranges and each == ranges[-1][1] + 1:
+            ranges[-1][1] = each
+        else:
+            ranges.append([each, each])
+    return ",".join(f"{first}-{last}" if first != last else str(first) for first, last in ranges)
+
+
+def _ranges_of(text: str) -> Iterator[tuple[int, int]]:
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        yield int(first), int(last or first)
+
+
+def _digest(lines: Iterable[Mapping[str, Any]]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(as_line(line))
+    return digest.hexdigest()
+
+
+def as_line(line: Mapping[str, Any]) -> bytes:
+    """A line of the list as it goes into the digest, with its end."""
+    return f"{_as_text(line)}\n".encode()
+
+
+def _as_text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+# --- keys -----------------------------------------------------------------------------------------------------
+
+
+def _private_keys() -> list[Ed25519PrivateKey]:
+    return [_derived(secret) for secret in [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]]
+
+
+def _derived(secret: str | bytes) -> Ed25519PrivateKey:
+    seed = HKDF(algorithm=SHA256(), length=32, salt=None, info=_KEY_INFO).derive(force_bytes(secret))
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+def _public(key: Ed25519PrivateKey) -> PublicKey:
+    raw = key.public_key().public_bytes_raw()
+    return PublicKey(hashlib.sha256(raw).digest()[:8].hex(), b64encode(raw).decode())
+
+
+def _verify_old(proof: RemovalProof) -> bool:
+    try:
+        Signer(salt=_OLD_SALT).unsign(f"{canonical(proof)}:{proof.signature}")
+    except BadSignature:
+        return False
+    return True
 
 
 def _message(proof: RemovalProof, revocation: Revocation) -> str:
     word, stopped = revocation.word_received_at, revocation.effective_at
-    offers = len(proof.statement["offers"])
+    offers = proof.statement["offer_count"]
     return "\n".join(
         [
             f"To {proof.recipient}:",
@@ -139,5 +318,7 @@ def _message(proof: RemovalProof, revocation: Revocation) -> str:
             f"Orders after that moment: {proof.statement['late_orders']}.",
             "",
             f"The signed statement, offer by offer: {proof_link(proof)}",
+            f"For a program, with its signature: {proof_link(proof, end='.json')}",
+            f"The key to check it with: {settings.PUBLIC_URL}/.well-known/clearline-proof-key.json",
         ]
     )

@@ -17,10 +17,19 @@ _DESK_MAY = (
     "authorization.add_affiliationversion",
     "authorization.change_holdversion",
     "authorization.add_policyversion",
+    # Decide on what waits: approve, decline or cancel. The way back from a withdrawal.
+    "authorization.change_pendingchange",
+    "authorization.add_reinstatement",
+    # Settle work of the outbox that was given up.
+    "authorization.change_outboxrow",
     "storefront.change_notice",
     "storefront.change_order",
+    # To see who waits; the others see where the mails go only.
+    "storefront.change_waitlistentry",
     "storefront.add_vendorkey",
     "storefront.change_vendorkey",
+    "storefront.add_webhookendpoint",
+    "storefront.change_webhookendpoint",
 )
 _CATALOG_KEEPS = (
     "catalog.{}_organization",
@@ -29,6 +38,8 @@ _CATALOG_KEEPS = (
     "carriers.{}_hostcarrier",
 )
 _PLANS = "storefront.{}_prepaidplan"
+# Facts of the ground: corrected through the two pages of a withdrawal, never by a form in place.
+_CATALOG_CORRECTS = ("carriers.change_network", "carriers.change_hosting")
 
 
 def ensure_roles() -> None:
@@ -37,7 +48,9 @@ def ensure_roles() -> None:
     _ensure(DESK, reads_all | _named(_DESK_MAY))
     _ensure(AUDITOR, reads_all)
     kept = [name.format(act) for name in (*_CATALOG_KEEPS, _PLANS) for act in ("add", "change")]
-    _ensure(CATALOG, _views(("carriers", "catalog")) | _named((*kept, _PLANS.format("view"))))
+    _ensure(
+        CATALOG, _views(("carriers", "catalog")) | _named((*kept, *_CATALOG_CORRECTS, _PLANS.format("view")))
+    )
 
 
 def _ensure(name: str, permissions: set[Permission]) -> None:

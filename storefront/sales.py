@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.models import F
 
 from authorization import clock, decisions, fence, ledger
@@ -62,7 +62,8 @@ def sell(
         try:
             with transaction.atomic():
                 return _sell_under_fence(intent=intent, lines=lines, answers=answers, buyer=buyer, by=by)
-        except (OperationalError, InterfaceError, DecisionUnavailable) as error:
+        # PostgreSQL ends who pauses under the fence: psycopg calls that an InternalError.
+        except (OperationalError, InterfaceError, InternalError, DecisionUnavailable) as error:
             logger.warning("sale.interrupted", attempt=attempt, error=f"{type(error).__name__}: {error}")
             # The database may have ended this session; the next try needs one.
             connection.close_if_unusable_or_obsolete()
@@ -127,7 +128,7 @@ def _sell_under_fence(
 
 
 def _reread(intent: PaymentIntent, lines: Sequence[CartLine]) -> list[CartLine]:
-    """The cart as it is now, its offers locked: the fence keeps authority still, but not a vendor's edit.
+    """These lines as they are now, their offers locked: the fence keeps authority still, but not a vendor's edit.
 
     Locked first and read after, in a statement of its own: a row that was waited for is read in its new
     state, the rows joined to it would not be.
@@ -138,7 +139,9 @@ def _reread(intent: PaymentIntent, lines: Sequence[CartLine]) -> list[CartLine]:
         .order_by("pk")
         .select_for_update(of=("self",), no_key=True)
     )
-    fresh = carts.load_lines(lines[0].cart)
+    # Of the cart, only what is being bought: the rest of it stays.
+    ids = {line.pk for line in lines}
+    fresh = [line for line in carts.load_lines(lines[0].cart) if line.pk in ids]
     is_same = [line.pk for line in fresh] == [line.pk for line in lines]
     paid_for = (intent.amount, {intent.currency})
     if not is_same or (carts.total_of(fresh), {line.price_currency for line in fresh}) != paid_for:

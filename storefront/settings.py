@@ -16,6 +16,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 IS_TEST = "pytest" in sys.modules
 
 SECRET_KEY = env.secret_key("SECRET_KEY", key_file=env.text("SECRET_KEY_FILE"))
+SECRET_KEY_FALLBACKS = env.old_keys("SECRET_KEY_FALLBACKS")
 DEBUG = env.flag("DEBUG", default=False)
 ALLOWED_HOSTS = env.allowed_hosts("ALLOWED_HOSTS", default="127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
@@ -188,6 +189,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "prune what is old": {
+        "task": "authorization.prune",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "seal the ledger": {
         "task": "authorization.seal_ledger",
         "schedule": 60.0,
@@ -198,6 +204,22 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "tell the waiting": {
+        "task": "storefront.tell_waiting",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "forget the waiting": {
+        "task": "storefront.erase_waitlist",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "send webhooks": {"task": "storefront.send_webhooks", "schedule": 1.0, "options": {"expires": 5}},
+    "forget old deliveries": {
+        "task": "storefront.forget_old_deliveries",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
 }
 
 # --- The store --------------------------------------------------------------------------------------------------
@@ -207,6 +229,8 @@ SHOP_MVNO = env.filled_text("CLEARLINE_MVNO", default="US Mobile")
 SHOP_TERRITORY = env.territory("CLEARLINE_TERRITORY", default="US")
 # Where people reach the shop, e.g. https://shop.example; messages link to it. Empty: links name the path only.
 PUBLIC_URL = env.web_address("CLEARLINE_PUBLIC_URL")
+# Who shows this token may read /metrics; without one there is no such page.
+METRICS_TOKEN = env.token("CLEARLINE_METRICS_TOKEN")
 # An exercise's clock: a file shared by the processes of one sandbox. Empty: the live clock.
 CLOCK_FILE = env.existing_file("CLEARLINE_CLOCK_FILE")
 # How long one statement of a fenced transaction, and a pause between two, may take (PostgreSQL).
@@ -215,32 +239,71 @@ FENCE_TIMEOUT_MS = env.int_between(
     "CLEARLINE_FENCE_TIMEOUT_MS", default=60_000 if IS_TEST else 500, low=50, high=60_000
 )
 # Offers in one chunk of a sweep: one transaction, which a revocation may have to wait for.
-SWEEP_CHUNK_SIZE = env.int_between("CLEARLINE_SWEEP_CHUNK_SIZE", default=500, low=1, high=1000)
+SWEEP_CHUNK_SIZE = env.int_between("CLEARLINE_SWEEP_CHUNK_SIZE", default=1000, low=1, high=1000)
+# A withdrawal that takes down more offers than this, or this share of a brand's live ones, wants a second person for
+# its pages. The stop of sales never waits.
+TWO_PEOPLE_ABOVE_OFFERS = env.int_between(
+    "CLEARLINE_TWO_PEOPLE_ABOVE_OFFERS", default=1000, low=0, high=1_000_000_000
+)
+TWO_PEOPLE_ABOVE_BRAND_PERCENT = env.int_between(
+    "CLEARLINE_TWO_PEOPLE_ABOVE_BRAND_PERCENT", default=50, low=1, high=101
+)
 # How long a worker that died keeps the outbox rows it had claimed. Longer than any reaction should take.
 OUTBOX_LEASE_S = env.int_between("CLEARLINE_OUTBOX_LEASE_S", default=60, low=1, high=3600)
 PAYMENT_PROVIDER_URL = env.text("PAYMENT_PROVIDER_URL", default="http://127.0.0.1:8099")
 PAYMENT_PROVIDER_KEY = env.text("PAYMENT_PROVIDER_KEY")
 # Whether an offer that is allowed again goes live by itself, or waits for its vendor to publish it.
 RELIST_AUTOMATICALLY = env.flag("CLEARLINE_RELIST_AUTOMATICALLY", default=True)
+# Whether vendors' webhooks may go to receivers on this machine, also by plain HTTP: for sandboxes and tests.
+WEBHOOKS_TO_LOOPBACK = env.flag("CLEARLINE_WEBHOOKS_TO_LOOPBACK", default=False)
 # Between the sale and the capture of its money, in seconds of business time.
 CAPTURE_DELAY_S = env.int_between("CLEARLINE_CAPTURE_DELAY_S", default=3600, low=0, high=604_800)
+# By when the desk decides on a held order, in seconds of business time, and whether one that it forgot is refunded.
+HELD_ORDER_DECIDE_S = env.int_between(
+    "CLEARLINE_HELD_ORDER_DECIDE_S", default=259_200, low=60, high=2_592_000
+)
+HELD_ORDER_REFUND_WHEN_OVERDUE = env.flag("CLEARLINE_HELD_ORDER_REFUND_WHEN_OVERDUE", default=False)
+# For so long the waitlist keeps the address of somebody who was told, or who left, in days of business time.
+WAITLIST_KEEP_DAYS = env.int_between("CLEARLINE_WAITLIST_KEEP_DAYS", default=30, low=1, high=365)
 
 # Who reacts to which event: event name -> functions called with the payload, each as its own outbox row.
 # They are checked at start (authorization.checks).
 OUTBOX_HANDLERS: dict[str, list[str]] = {
     "authority.changed": ["authorization.sweeps.start_sweep"],
     "authority.boundary": ["authorization.boundaries.cross_boundary"],
+    "authority.reinstated": ["storefront.recalls.take_back_recalls"],
+    "sweep.planned": ["authorization.sweeps.plan_on"],
     "sweep.chunk_planned": ["authorization.sweeps.run_chunk"],
+    "removal.approved": ["authorization.sweeps.start_approved"],
+    "reconcile.due": ["authorization.reconciler.on_due"],
     "authority.withdrawn": [
         "storefront.withdrawals.hold_unshipped_orders",
-        "storefront.notices.draft_notice",
+        "storefront.recalls.find_recalls",
     ],
-    "sweep.finished": ["storefront.withdrawals.tell_vendors", "storefront.proofs.issue_proof"],
+    "sweep.finished": [
+        "storefront.vendors_told.tell_vendors",
+        "storefront.proofs.issue_proof",
+        "storefront.notices.draft_notice",
+        "storefront.waitlist.tell_waiting",
+    ],
+    "waitlist.asked": ["storefront.waitlist.send_confirmation"],
+    "waitlist.returned": ["storefront.waitlist.send_return"],
+    "waitlist.gone": ["storefront.waitlist.send_farewell"],
+    "reconciler.found": ["storefront.vendors_told.tell_of_run"],
+    "vendor.to_tell": ["storefront.vendors_told.tell_vendor"],
+    "endpoint.disabled": ["storefront.vendors_told.tell_of_endpoint"],
     "order.held": ["storefront.buyers.tell_buyer"],
     "order.released": ["storefront.buyers.tell_buyer"],
     "order.refunded": ["storefront.buyers.tell_buyer"],
     "order.shipped": ["storefront.buyers.tell_buyer"],
+    "order.partly_refunded": ["storefront.buyers.tell_buyer"],
+    "order.overdue": ["storefront.buyers.tell_buyer"],
+    "order.decision_due": ["storefront.held_orders.call_for_decision"],
+    "recall.search_due": ["storefront.recalls.search_on"],
+    "recall.found": ["storefront.recalls.tell_of_recalls"],
+    "recall.taken_back": ["storefront.recalls.tell_of_mistake"],
     "payment.capture_due": ["storefront.payments.capture_payment"],
+    "payment.refund_due": ["storefront.payments.refund_payment"],
     "payment.void_due": ["storefront.payments.void_payment"],
 }
 
@@ -254,6 +317,7 @@ UNFOLD = {
     "SITE_HEADER": f"{SHOP_NAME} desk",
     "SITE_SYMBOL": "verified_user",
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "storefront.admin.dashboard.dashboard",
     "SIDEBAR": {"show_search": True, "navigation": "storefront.admin.desk.navigation"},
 }
 

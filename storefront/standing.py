@@ -3,14 +3,17 @@
 A denial alone does not say: it names the nearest miss, which a newer record may be. So the engine is asked once more,
 as if the records that ended by themselves still ran, and under the policy of the sale. What it then still denies was
 taken away: revoked, narrowed, suspended, stopped by a hold or a list.
+
+Of what was taken away, the desk may ship what was lawfully sold before, on its own word; not against a regulator, and
+not where it is a matter of safety.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Min
+from django.db.models import Min, Q
 
 from authorization import decisions
 from authorization.decisions import Answer
@@ -25,10 +28,14 @@ from authorization.models import (
     EquipmentVersion,
     Fact,
     HoldTarget,
+    HoldVersion,
     PolicyVersion,
+    Revocation,
 )
 from authorization.rules import ALL, FAILED, REASON_CODES, Question
 from carriers.versions import FOREVER
+from catalog.models import VariantAttribute
+from storefront import goods, safety
 from storefront.models import OrderLine
 
 # What somebody gives and can take away. A host that is served no more, a radio: nobody's word about the goods.
@@ -42,8 +49,35 @@ _VERSIONS: dict[str, Any] = {
 }
 
 
-def taken_away(lines: Sequence[OrderLine], *, at: datetime) -> list[str]:
-    """What stands against these lines now, a sentence each; empty: they may be sold, or their paper merely ended.
+@dataclass(frozen=True)
+class LineStanding:
+    """`codes`: what was taken away of it, by reason code; none where it may be sold, or its paper merely ended.
+
+    `bars`: whose word stands above a lawful sale, a sentence each; none where the desk may ship it all the same.
+    """
+
+    line: OrderLine
+    codes: tuple[str, ...] = ()
+    bars: tuple[str, ...] = ()
+
+    @property
+    def units_left(self) -> int:
+        return self.line.quantity - self.line.refunded_quantity
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Each code with its title before it."""
+        return [(REASON_CODES[code].title, code) for code in self.codes]
+
+    @property
+    def sentences(self) -> list[str]:
+        return [f"{self.line.listing.sku}: {code} ({REASON_CODES[code].title})" for code in self.codes]
+
+
+def look(
+    lines: Sequence[OrderLine], *, at: datetime, held_on: Revocation | None = None
+) -> list[LineStanding]:
+    """How each of these lines stands now. `held_on` is the withdrawal that its order is held for.
 
     The lines come with `decision` and `listing` selected. Raises DecisionUnavailable.
     """
@@ -51,12 +85,76 @@ def taken_away(lines: Sequence[OrderLine], *, at: datetime) -> list[str]:
     instant = decisions.instant_of(setting, at)
     questions = [Question(**line.decision.question) for line in lines]
     answers = decisions.answers_in(setting, questions, at=instant)
-    said: dict[str, None] = {}
+    found = []
     for line, question, answer in zip(lines, questions, answers, strict=True):
-        if not answer.is_allowed:
-            codes = _codes_against(line, question, setting, at=instant)
-            said |= {f"{line.listing.sku}: {code} ({REASON_CODES[code].title})": None for code in codes}
-    return list(said)
+        codes = () if answer.is_allowed else tuple(_codes_against(line, question, setting, at=instant))
+        bars = tuple(_bars(line, codes, held_on, at=instant)) if codes else ()
+        found.append(LineStanding(line, codes, bars))
+    return found
+
+
+def taken_away(lines: Sequence[OrderLine], *, at: datetime) -> list[str]:
+    """What stands against these lines now, a sentence each; empty: they may be sold, or their paper merely ended.
+
+    The lines come with `decision` and `listing` selected. Raises DecisionUnavailable.
+    """
+    return list(dict.fromkeys(said for each in look(lines, at=at) for said in each.sentences))
+
+
+def _bars(
+    line: OrderLine, codes: Sequence[str], held_on: Revocation | None, *, at: datetime
+) -> Iterable[str]:
+    """Who forbids that this line, of which authority was taken away, is shipped as sold."""
+    said: dict[str, None] = {}
+    for code in codes:
+        if REASON_CODES[code].cure_by == "regulator":
+            said[f"{REASON_CODES[code].title} ({code})"] = None
+    for hold in _holds_that_may_bar(line, at=at):
+        if goods.named_by_hold(hold, at=at).is_named(line):
+            said[f"hold {hold.head.code} of {hold.placed_by} ({hold.reason_code})"] = None
+    revocations = Revocation.objects.filter(
+        reason_code__in=safety.BARS_SHIPPING, fact_id__in=_all_cited(line), effective_at__lte=at
+    ).exclude(kind__in=[Revocation.Kind.HOLD, Revocation.Kind.EXEMPTION])
+    against = list(revocations.select_related("fact").order_by("id"))
+    if held_on is not None and safety.bars_shipping(held_on):
+        against.append(held_on)
+    for revocation in against:
+        if safety.stands(revocation, at=at):
+            said[f"{revocation}, by {revocation.requested_by} ({revocation.reason_code})"] = None
+    return said
+
+
+def _holds_that_may_bar(line: OrderLine, *, at: datetime) -> Iterable[HoldVersion]:
+    """Holds in force for safety or by a regulator that name something of this line.
+
+    Lists of equipment are not among them: what they reach the engine says.
+    """
+    sold = line.decision.question
+    named = Q(dimension=HoldTarget.Dimension.FACT, value__in=[str(each) for each in _all_cited(line)])
+    for dimension in ("device", "variant", "vendor", "listing", "host"):
+        named |= Q(dimension=dimension, value=str(sold[f"{dimension}_id"]))
+    for dimension in ("territory", "channel", "condition"):
+        named |= Q(dimension=dimension, value=sold[dimension])
+    attributes = VariantAttribute.objects.filter(version__head_id=sold["variant_id"])
+    for name, value in attributes.values_list("name", "value").distinct():
+        named |= Q(dimension=f"{HoldTarget.ATTRIBUTE}{name}", value=value)
+    # Whom a maker belongs to is looked at with the hold.
+    named |= Q(dimension=HoldTarget.Dimension.MANUFACTURER)
+    targets = HoldTarget.objects.filter(named, part=0)
+    in_force = HoldVersion.objects.current().filter(
+        reach=HoldVersion.Reach.SALE,
+        reason_code__in=safety.BARS_SHIPPING,
+        released_at__isnull=True,
+        valid_from__lte=at,
+        valid_until__gt=at,
+    )
+    return in_force.filter(pk__in=targets.values("version_id")).select_related("head").order_by("id")
+
+
+def _all_cited(line: OrderLine) -> set[int]:
+    """What it was sold on, and what the goods rested on last."""
+    last = {fact_id for facts in _cited(line).values() for fact_id in facts}
+    return last | goods.facts_cited_by(line)
 
 
 def _codes_against(line: OrderLine, question: Question, setting: Setting, *, at: datetime) -> list[str]:

@@ -1,7 +1,7 @@
 """Taking authority away, seen from the shop: the carts and orders it touches, beside the offers that fall.
 
-What admin, API and scenarios call. The change itself is `authorization.revocations`; this adds what lives on
-the shop's floor, and reacts when the change has committed and when its sweep is done.
+What admin, API and scenarios call. The change itself is `authorization.revocations`; this adds what lives on the
+shop's floor, and holds the orders that rest on it when the change has taken effect.
 """
 
 from collections import defaultdict
@@ -13,34 +13,41 @@ from itertools import batched
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
-from authorization import decisions, holds, revocations, selectors
+from authorization import decisions, reinstatements, revocations, selectors
 from authorization.actors import SYSTEM, Actor
 from authorization.decisions import Answer
-from authorization.evaluator import HypotheticalHold, WhatIf
 from authorization.models import (
+    AffiliationVersion,
     AgreementVersion,
     ApprovalVersion,
-    DecisionEvidence,
     Delisting,
     EquipmentVersion,
     Fact,
     HoldTarget,
-    HoldVersion,
+    PolicyVersion,
+    Reinstatement,
     Revocation,
-    Sweep,
 )
-from authorization.revocations import WITHDRAWAL_REASONS, Change, NarrowAgreement, PlaceHold, Preview
-from authorization.rules import FAILED, PASSED, REASON_CODES, Question
-from catalog.models import ListingHost, OfferState, Organization
+from authorization.revocations import (
+    WITHDRAWAL_REASONS,
+    Change,
+    CorrectGroundwork,
+    EndExemption,
+    NarrowAgreement,
+    PlaceHold,
+    Preview,
+    RestrictApproval,
+    SetPolicy,
+)
+from authorization.rules import ALL, FAILED, PASSED, Question
+from catalog.models import ListingHost
 from storefront import orders
-from storefront.messages import send_message
-from storefront.models import CartLine, Order, OrderLine, PaymentIntent
+from storefront.models import CartLine, Order, OrderLine
 
 CHUNK_SIZE = 200
-# Offers named in one message; a vendor with more finds the rest in its listings.
-NAMED_IN_MESSAGE = 500
 # SQLite takes a limited number of values in one statement.
 IDS_PER_QUERY = 10_000
 
@@ -69,54 +76,16 @@ class WithdrawalPreview:
     first_orders: tuple[Order, ...]
 
 
-def preview(change: Change, *, at: datetime) -> WithdrawalPreview:
-    """What would happen. Writes nothing."""
-    impact = revocations.preview(change, at=at)
-    order_ids = _unshipped_that_fall(change, at=at)
+def preview(change: Change, *, at: datetime, effective_at: datetime | None = None) -> WithdrawalPreview:
+    """What would happen, now or at `effective_at`. Writes nothing. Raises InvalidFact."""
+    impact = revocations.preview(change, at=at, effective_at=effective_at)
+    order_ids = _unshipped_that_fall(change, at=effective_at or at)
     return WithdrawalPreview(
         impact=impact,
-        open_carts=_count_open_carts([offer.offer_id for offer in impact.falls]),
+        open_carts=_count_open_carts(impact.falls.offer_ids),
         unshipped_orders=len(order_ids),
         first_orders=tuple(Order.objects.filter(pk__in=order_ids[:10]).order_by("id")),
     )
-
-
-def falls_with_exemption(hold: HoldVersion, part: int, *, at: datetime) -> list[tuple[ListingHost, Answer]]:
-    """The offers that fall if this exemption ends, each with its answer then. Writes nothing."""
-    parts = {0: holds.targets_of(hold)}
-    lasting: dict[int, tuple[datetime, datetime]] = {}
-    for number, exemption in holds.exemptions_of(hold).items():
-        if number != part:
-            parts[number] = exemption.targets
-            lasting[number] = (exemption.valid_from, exemption.valid_until)
-    without = HypotheticalHold(
-        fact_id=hold.head_id,
-        code=hold.head.code,
-        reach=hold.reach,
-        placed_by=hold.placed_by,
-        reason_code=hold.reason_code,
-        valid_from=hold.valid_from,
-        valid_until=hold.valid_until,
-        parts=parts,
-        exemptions=lasting,
-    )
-    what_if = WhatIf(without_holds=frozenset({hold.head_id}), holds=(without,))
-    live = ListingHost.objects.filter(state=OfferState.LIVE)
-    rows = selectors.offers_touched_by(live, hold.head).order_by("id")
-    offers = rows.select_related("listing__variant__device", "listing__vendor", "host")
-    setting = decisions.read_setting(at=at, known_at=None)
-    instant = decisions.instant_of(setting, at)
-    fallen = []
-    for chunk in batched(offers.iterator(chunk_size=CHUNK_SIZE), CHUNK_SIZE):
-        questions = [decisions.question_for_offer(offer) for offer in chunk]
-        before = decisions.answers_in(setting, questions, at=instant)
-        after = decisions.answers_in(setting, questions, at=instant, what_if=what_if)
-        fallen += [
-            (offer, then)
-            for offer, now, then in zip(chunk, before, after, strict=True)
-            if now.is_allowed and not then.is_allowed
-        ]
-    return fallen
 
 
 def confirm(
@@ -128,8 +97,13 @@ def confirm(
     note: str,
     by: Actor,
     at: datetime,
+    effective_at: datetime | None = None,
+    token: str = "",
 ) -> Revocation:
-    """Do it: from the commit on nothing of it can be sold. Raises WorldMoved when the preview is stale."""
+    """Do it: from the commit on, or from `effective_at` on, nothing of it can be sold.
+
+    Raises WorldMoved when the preview is stale, InvalidFact.
+    """
     return revocations.execute(
         change,
         digest=digest,
@@ -138,10 +112,37 @@ def confirm(
         note=note,
         by=by,
         at=at,
+        effective_at=effective_at,
+        token=token,
     )
 
 
-# --- reactions ----------------------------------------------------------------------------------------------
+def undo(
+    *,
+    revocation: Revocation,
+    reason: str,
+    is_mistake: bool,
+    by: Actor,
+    at: datetime,
+    returns: int = 0,
+    part: reinstatements.Part | None = None,
+) -> Reinstatement:
+    """The way back from a withdrawal, or from a part of it. Its orders stay on hold for the desk to release.
+
+    Raises InvalidFact.
+    """
+    return reinstatements.undo(
+        revocation=revocation,
+        reason=reason,
+        is_mistake=is_mistake,
+        by=by,
+        at=at,
+        returns=returns,
+        part=part,
+    )
+
+
+# --- orders -------------------------------------------------------------------------------------------------
 
 
 def hold_unshipped_orders(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
@@ -152,10 +153,9 @@ def hold_unshipped_orders(*, payload: dict[str, Any], event_id: UUID, at: dateti
     """
     revocation = Revocation.objects.select_related("fact").get(pk=payload["revocation_id"])
     reason = f"{revocation}. {WITHDRAWAL_REASONS[revocation.reason_code]}."
-    targets = _targets_of(revocation.fact)
     setting = decisions.read_setting(at=at, known_at=None)
     # Not before the revocation, however the clock of this host goes.
-    instant = decisions.instant_of(setting, at)
+    instant = max(decisions.instant_of(setting, at), revocation.effective_at)
     setting_before = decisions.read_setting(at=instant, known_at=revocation.revision_id - 1)
     withdrawn = _withdrawn(revocation)
 
@@ -163,124 +163,90 @@ def hold_unshipped_orders(*, payload: dict[str, Any], event_id: UUID, at: dateti
         before = decisions.answers_in(setting_before, questions, at=instant)
         return before, decisions.answers_in(setting, questions, at=instant)
 
-    for chunk in _chunks_of_orders(_order_lines(targets)):
+    for chunk in _chunks_of_orders(lines_concerned(revocation, _unshipped_lines())):
         for order in _fallen(chunk, withdrawn, judge):
             # Shipped, refunded or held by somebody else since it was read: nothing is left to hold.
             with suppress(orders.InvalidOrderMove):
-                orders.hold_order(order=order, reason=reason, by=SYSTEM, at=at)
+                orders.hold_order(order=order, reason=reason, by=SYSTEM, at=at, on=revocation)
 
 
-def tell_vendors(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
-    """One message to each vendor with all that this sweep took down of it."""
-    sweep = Sweep.objects.select_related("revocation", "revision", "fact").get(pk=payload["sweep_id"])
-    taken_down: dict[Organization, list[Delisting]] = defaultdict(list)
-    for delisting in _delistings_to_tell(sweep, at=at):
-        taken_down[delisting.offer.listing.vendor].append(delisting)
-    failures = []
-    for vendor, its in sorted(taken_down.items(), key=lambda pair: pair[0].pk):
-        try:
-            send_message(
-                event_id=event_id,
-                kind="delisted",
-                recipient=vendor.name,
-                address=vendor.contact_email,
-                subject=_subject_to_vendor(len(its)),
-                body=_message_to_vendor(vendor, its),
-                at=at,
-            )
-        except OSError as error:
-            # One address that refuses its mail must not keep the others from theirs.
-            failures.append(error)
-    if failures:
-        raise ExceptionGroup("Mail to vendors failed.", failures)
+def lines_concerned(revocation: Revocation, lines: QuerySet[OrderLine]) -> QuerySet[OrderLine]:
+    """Of these order lines, those whose goods the withdrawal may bear on. Wider than what it takes, never narrower."""
+    if revocation.fact is None:
+        return _in_scope(lines, revocation.scope)
+    return _matching(lines, _targets_of(revocation.fact))
 
 
-def _delistings_to_tell(sweep: Sweep, *, at: datetime) -> list[Delisting]:
-    """This sweep's, and those that the reconciler made in its stead. Other sweeps tell their own.
+# --- what was taken down ------------------------------------------------------------------------------------
 
-    Of an offer that two unfinished sweeps touch, both tell when the reconciler was there first: better than neither.
+
+def delistings_of(revocation: Revocation, *, at: datetime) -> QuerySet[Delisting]:
+    """What was taken down on this word, by id.
+
+    Mostly by its own sweep; another one under way, or the reconciler, may have met an offer first: those say the
+    record in their reasons.
     """
-    rows = Delisting.objects.filter(sweep=sweep).select_related("offer__listing__vendor", "offer__host")
-    found = list(rows)
-    if sweep.revocation is not None:
-        found += [row for row in delistings_of(sweep.revocation, at=at) if row.sweep_id is None]
-    elif sweep.fact is not None:
-        touched = selectors.offers_touched_by(ListingHost.objects.all(), sweep.fact)
-        meanwhile = (sweep.revision.recorded_at, sweep.finished_at or at)
-        in_stead = Delisting.objects.filter(sweep=None, at__range=meanwhile, offer__in=touched.values("pk"))
-        found += in_stead.select_related("offer__listing__vendor", "offer__host")
-    return sorted(found, key=lambda row: (row.offer.listing.sku, row.offer_id))
-
-
-def _subject_to_vendor(offers: int) -> str:
-    return f"{offers} of your offers {'was' if offers == 1 else 'were'} taken off sale"
-
-
-def _message_to_vendor(vendor: Organization, delistings: list[Delisting]) -> str:
-    lines = [
-        f"- {delisting.offer.listing.sku} on {delisting.offer.host}: {', '.join(delisting.reason_codes)}"
-        for delisting in delistings[:NAMED_IN_MESSAGE]
-    ]
-    if len(delistings) > NAMED_IN_MESSAGE:
-        lines.append(f"- and {len(delistings) - NAMED_IN_MESSAGE} more: see GET /v1/listings?state=SUSPENDED")
-    codes = sorted({code for delisting in delistings for code in delisting.reason_codes})
-    return "\n".join(
-        [
-            f"To {vendor.name}:",
-            "",
-            "these of your offers were taken off sale, and cannot be bought as of now:"
-            if len(delistings) > 1
-            else "this offer was taken off sale, and cannot be bought as of now:",
-            "",
-            *lines,
-            "",
-            "What the reasons mean:",
-            *(f"- {code}: {REASON_CODES[code].title}." for code in codes if code in REASON_CODES),
-            "",
-            "Your listings and stock are kept. An offer comes back when its grounds do; list nothing again.",
-        ]
+    own = Delisting.objects.filter(sweep__revocation=revocation)
+    sweep = getattr(revocation, "sweep", None)
+    until = at if sweep is None or sweep.finished_at is None else sweep.finished_at
+    concerned = selectors.offers_concerned(
+        ListingHost.objects.all(), fact_id=revocation.fact_id, scope=revocation.scope
     )
+    others = Delisting.objects.filter(
+        at__range=(revocation.effective_at, until),
+        decision__revision__gte=revocation.revision_id,
+        offer__in=concerned.values("pk"),
+    ).exclude(sweep__revocation=revocation)
+    if revocation.fact is not None and revocation.fact.kind not in (Fact.Kind.POLICY, Fact.Kind.AFFILIATION):
+        named = f'"{revocation.fact.code}"'
+        others = others.annotate(said=Cast("decision__reasons", TextField())).filter(said__contains=named)
+    others = others.exclude(offer__in=own.values("offer"))
+    return Delisting.objects.filter(Q(pk__in=own.values("pk")) | Q(pk__in=others.values("pk"))).order_by("id")
 
 
 # --- what rests on it ---------------------------------------------------------------------------------------
 
 
-def offers_taken_down(revocation: Revocation, *, at: datetime) -> list[ListingHost]:
-    """The offers that this withdrawal took, or is about to take, off sale; the sweep need not have run."""
-    fact = revocation.fact
-    since = Q(state=OfferState.SUSPENDED, state_changed_at__gte=revocation.effective_at)
-    offers = selectors.offers_touched_by(ListingHost.objects.filter(Q(state=OfferState.LIVE) | since), fact)
-    if fact.kind != Fact.Kind.HOLD:
-        cited = DecisionEvidence.objects.filter(kind=fact.kind, fact_id=fact.pk)
-        offers = offers.filter(decision_id__in=cited.values("decision_id"))
-    found = list(offers.select_related("listing__vendor", "listing__variant__device", "host").order_by("id"))
-    answers = decisions.decide_offers(found, at=at)
-    return [offer for offer, answer in zip(found, answers, strict=True) if not answer.is_allowed]
+def _unshipped_lines() -> QuerySet[OrderLine]:
+    """Lines of placed orders, less those that were given back."""
+    return OrderLine.objects.filter(order__state=Order.State.PLACED, refunded_quantity__lt=F("quantity"))
 
 
-def delistings_of(revocation: Revocation, *, at: datetime) -> list[Delisting]:
-    """What was taken down on this word, once per offer.
+def _unshipped_that_fall(change: Change, *, at: datetime) -> list[int]:
+    """The placed orders that this change would hold, by id."""
+    imagined = revocations.imagine(change, at=at)
+    lines = _unshipped_lines()
+    withdrawn = Withdrawn()
+    match change:
+        case PlaceHold():
+            lines = _matching(lines, _by_dimension(change.targets))
+            withdrawn = Withdrawn(imagined.fact_ids, change.code)
+        case SetPolicy():
+            if change.territory != ALL:
+                lines = lines.filter(decision__question__territory=change.territory)
+        case CorrectGroundwork():
+            scope = change.recorder.scope()
+            lines = lines if scope is None else _in_scope(lines, scope)
+        case _:
+            fact = Fact.objects.get(pk=change.fact_id)
+            lines = _matching(lines, _targets_of(fact))
+            if isinstance(change, EndExemption):
+                withdrawn = Withdrawn(hold_code=fact.code)
+            elif not isinstance(change, NarrowAgreement | RestrictApproval):
+                withdrawn = Withdrawn(imagined.fact_ids)
+    setting = decisions.read_setting(at=at, known_at=None)
 
-    Mostly by its own sweep; another one under way, or the reconciler, may have met an offer first.
-    """
-    rows = Delisting.objects.select_related(
-        "offer__listing__vendor", "offer__listing__variant", "offer__host"
-    ).order_by("id")
-    found = {row.offer_id: row for row in rows.filter(sweep__revocation=revocation)}
-    offer_ids = [offer.pk for offer in offers_taken_down(revocation, at=at) if offer.pk not in found]
-    for start in range(0, len(offer_ids), IDS_PER_QUERY):
-        since = rows.filter(at__gte=revocation.effective_at)
-        for row in since.filter(offer_id__in=offer_ids[start : start + IDS_PER_QUERY]):
-            found.setdefault(row.offer_id, row)
-    return [found[offer_id] for offer_id in sorted(found)]
+    def judge(questions: list[Question]) -> Judgement:
+        return imagined.judge(setting, lambda: questions)
+
+    return [order.pk for chunk in _chunks_of_orders(lines) for order in _fallen(chunk, withdrawn, judge)]
 
 
-def _order_lines(targets: Targets) -> QuerySet[OrderLine]:
-    """Lines of placed orders that the targets match: by the terms sold, and those in reach of a named fact.
+def _matching(lines: QuerySet[OrderLine], targets: Targets) -> QuerySet[OrderLine]:
+    """The lines that the targets match: by the terms sold, and those in reach of a named fact.
 
     The terms are those of the decision that the sale cites: a vendor may have edited its listing since.
     """
-    lines = OrderLine.objects.filter(order__state=Order.State.PLACED)
     for dimension, values in targets.items():
         if dimension == "fact":
             lines = lines.filter(_in_reach({int(value) for value in values}))
@@ -297,6 +263,17 @@ def _order_lines(targets: Targets) -> QuerySet[OrderLine]:
     return lines
 
 
+def _in_scope(lines: QuerySet[OrderLine], scope: Mapping[str, Any]) -> QuerySet[OrderLine]:
+    """As `selectors.offers_in_scope`, by the terms sold."""
+    if not scope:
+        return lines
+    reach = Q(pk__in=[])
+    for name, term in (("variant_ids", "variant_id"), ("host_ids", "host_id"), ("territories", "territory")):
+        if scope.get(name):
+            reach |= Q(**{f"decision__question__{term}__in": scope[name]})
+    return lines.filter(reach)
+
+
 def _in_reach(fact_ids: set[int]) -> Q:
     """Lines whose leave may rest on these facts by now. What a sale cites is what it was sold on, which may have
     fallen since while another chain or approval took its place.
@@ -309,6 +286,17 @@ def _in_reach(fact_ids: set[int]) -> Q:
     equipment = EquipmentVersion.objects.current().filter(head_id__in=fact_ids)
     for variant_id, territory in equipment.values_list("variant_id", "territory"):
         reach |= Q(decision__question__variant_id=variant_id, decision__question__territory=territory)
+    affiliations = AffiliationVersion.objects.filter(head_id__in=fact_ids).values_list(
+        "parent_id", "child_id"
+    )
+    if made_by := selectors.family_of({company for pair in affiliations for company in pair}):
+        reach |= Q(decision__question__manufacturer_id__in=sorted(made_by))
+    policies = PolicyVersion.objects.filter(head_id__in=fact_ids).values_list("territory", flat=True)
+    territories = set(policies)
+    if ALL in territories:
+        return ~Q(pk__in=[])
+    if territories:
+        reach |= Q(decision__question__territory__in=sorted(territories))
     return reach
 
 
@@ -328,41 +316,24 @@ def _by_dimension(targets: Iterable[tuple[str, str]]) -> Targets:
 
 
 def _withdrawn(revocation: Revocation) -> Withdrawn:
-    fact = revocation.fact
-    if fact.kind != Fact.Kind.HOLD:
-        # A narrower agreement still covers most of what was sold on it.
-        is_void = revocation.kind != Revocation.Kind.NARROWING
-        return Withdrawn(frozenset({fact.pk}) if is_void else frozenset())
-    suspended = _targets_of(fact).get("fact", frozenset())
-    return Withdrawn(frozenset(map(int, suspended)), fact.code)
+    match revocation.kind:
+        case Revocation.Kind.HOLD | Revocation.Kind.EXEMPTION:
+            suspended = _targets_of(revocation.named_fact).get("fact", frozenset())
+            return Withdrawn(frozenset(map(int, suspended)), revocation.named_fact.code)
+        case Revocation.Kind.AGREEMENT | Revocation.Kind.APPROVAL | Revocation.Kind.EQUIPMENT:
+            return Withdrawn(frozenset({revocation.named_fact.pk}))
+        case Revocation.Kind.AFFILIATION:
+            return Withdrawn(frozenset({revocation.named_fact.pk}))
+        case _:
+            # What is narrower, limited, stricter or corrected still covers most of what was sold on it.
+            return Withdrawn()
 
 
-def _unshipped_that_fall(change: Change, *, at: datetime) -> list[int]:
-    """The placed orders that this change would hold, by id."""
-    imagined = revocations.imagine(change, at=at)
-    if isinstance(change, PlaceHold):
-        targets = _by_dimension(change.targets)
-        withdrawn = Withdrawn(imagined.fact_ids, change.code)
-    else:
-        targets = {"fact": frozenset({str(change.fact_id)})}
-        withdrawn = Withdrawn(frozenset() if isinstance(change, NarrowAgreement) else imagined.fact_ids)
-    setting = decisions.read_setting(at=at, known_at=None)
-    instant = max(decisions.instant_of(setting, at), imagined.at)
-
-    def judge(questions: list[Question]) -> Judgement:
-        before = decisions.answers_in(setting, questions, at=instant)
-        return before, decisions.answers_in(setting, questions, at=instant, what_if=imagined.what_if)
-
-    chunks = _chunks_of_orders(_order_lines(targets))
-    return [order.pk for chunk in chunks for order in _fallen(chunk, withdrawn, judge)]
-
-
-def _count_open_carts(offer_ids: list[int]) -> int:
-    bought = PaymentIntent.objects.filter(order__isnull=False).values("cart_id")
+def _count_open_carts(offer_ids: Iterable[int]) -> int:
     carts: set[UUID] = set()
-    for start in range(0, len(offer_ids), IDS_PER_QUERY):
-        lines = CartLine.objects.filter(offer_id__in=offer_ids[start : start + IDS_PER_QUERY])
-        carts |= set(lines.exclude(cart_id__in=bought).values_list("cart_id", flat=True))
+    for part in batched(offer_ids, IDS_PER_QUERY):
+        lines = CartLine.objects.filter(offer_id__in=part)
+        carts |= set(lines.values_list("cart_id", flat=True))
     return len(carts)
 
 
@@ -389,7 +360,7 @@ def _fallen(
     That it may not be sold now is not enough: of a lawful sale the paper may have ended since. Undecidable counts
     as the worse: it might before, and may not now.
     """
-    lines = [line for order in chunk for line in order.lines.all()]
+    lines = [line for order in chunk for line in order.lines.all() if line.refunded_quantity < line.quantity]
     questions = [Question(**line.decision.question) for line in lines]
     before, after = judge(questions)
     fallen = {

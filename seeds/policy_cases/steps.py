@@ -124,4 +124,4 @@ def withdraw(change: revocations.Change, keys: Keys, at: datetime) -> Fact:
         by=BY,
         at=at,
     )
-    return revocation.fact
+    return revocation.named_fact

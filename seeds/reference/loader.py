@@ -63,16 +63,27 @@ def load(
 
     Raises FaultyTables where they would make somebody in the store a manufacturer who is none; nothing is written.
     """
-    report = Report()
-    with groundwork.recording(by=by, at=at, reason="reference data loaded") as recorder:
-        loader = _Loader(tables, recorder, report, at)
-        for done, what in enumerate(loader.steps(), start=1):
-            progress(done, what)
-        if loader.faults:
-            raise FaultyTables(loader.faults)
-    # Written by now: a recording writes as its block ends.
+    recorder, report = prepare(tables, by=by, at=at, progress=progress)
+    recorder.finish()
     report.facts = recorder.written
     return report
+
+
+def prepare(
+    tables: Tables, *, by: Actor, at: dt.datetime, progress: Progress = lambda done, what: None
+) -> tuple[groundwork.Recorder, Report]:
+    """What the tables would change, compared and not yet written, so that it can be looked at first.
+
+    `report.facts` stays 0 until the recorder has written. Raises FaultyTables as `load` does.
+    """
+    report = Report()
+    recorder = groundwork.Recorder(by=by, at=at, reason="reference data loaded")
+    loader = _Loader(tables, recorder, report, at)
+    for done, what in enumerate(loader.steps(), start=1):
+        progress(done, what)
+    if loader.faults:
+        raise FaultyTables(loader.faults)
+    return recorder, report
 
 
 class _Loader:

@@ -9,6 +9,9 @@ from pathlib import Path
 from seeds.sandbox.ports import LOOPBACK, choose_port
 from seeds.sandbox.processes import Service, Supervisor
 
+# What the supervisor calls it.
+BROKER = "valkey"
+
 
 def start_broker(supervisor: Supervisor, folder: Path, *, preferred_port: int = 0) -> str:
     """Start Valkey on this machine and return its REDIS_URL. What it holds is gone with it."""
@@ -17,13 +20,15 @@ def start_broker(supervisor: Supervisor, folder: Path, *, preferred_port: int = 
 
     folder.mkdir(parents=True, exist_ok=True)
     port = choose_port(preferred_port)
+    # A write that the disk refuses is an error to answer, not the end of the server.
+    survive = ["/bin/sh", "-c", 'trap "" XFSZ; exec "$@"', "valkey"]
     # The package's own command line wrapper would leave the server behind when it is ended.
     listen = ["--port", str(port), "--bind", LOOPBACK]
     keep_nothing = ["--save", "", "--appendonly", "no", "--dir", str(folder)]
     supervisor.start(
         Service(
-            "valkey",
-            [str(get_binary_path()), *listen, *keep_nothing],
+            BROKER,
+            [*survive, str(get_binary_path()), *listen, *keep_nothing],
             env=dict(os.environ),
             log=folder / "valkey.log",
             ready=lambda _log: answers_ping(port),

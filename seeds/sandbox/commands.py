@@ -123,6 +123,48 @@ def bench(options: argparse.Namespace) -> int:
         return supervisor.run_in_terminal(argv, env=os.environ | {"BENCH_POSTGRES_URL": url})
 
 
+def soak(options: argparse.Namespace) -> int:
+    from seeds.soak import guards
+    from seeds.soak.main import Order, run
+
+    is_without = options.guards or options.without
+    minutes = options.minutes or (guards.MINUTES if is_without else 3.0)
+    how = {"minutes": minutes, "seed": options.seed, "database": options.database}
+    if options.guards:
+        verdicts = [guards.soak_without(guard, **how)[1] for guard in guards.GUARDS]
+        guards.tell(verdicts)
+        return 0 if all(verdict.is_caught for verdict in verdicts) else 1
+    if options.without:
+        code, verdict = guards.soak_without(guards.find(options.without), **how)
+        guards.tell([verdict])
+        return code
+    throw = None if options.throw is None else tuple(options.throw.split(","))
+    order = Order(**how, port=options.port, faults=throw, acts=tuple(filter(None, options.acts.split(","))))
+    return run(order, json_path=options.json, is_kept=options.keep)
+
+
+def soak_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--minutes", type=float, help="of load and faults (default: 3, and 0.75 without a guard)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of what is thrown and when (default: %(default)s)"
+    )
+    parser.add_argument("--database", choices=["postgres", "sqlite"], default="postgres")
+    parser.add_argument("--json", type=_caller_path, metavar="FILE", help="write the findings there as well")
+    parser.add_argument("--without", metavar="GUARD", help="from a copy without this guard: it has to fail")
+    parser.add_argument(
+        "--guards", action="store_true", help="without each guard in turn; 0 if each makes it fail"
+    )
+    parser.add_argument("--throw", metavar="KINDS", help="only these faults, with commas, or: nothing")
+    parser.add_argument("--acts", metavar="ACTS", default="", help="of the desks: only these, with commas")
+    parser.add_argument(
+        "--keep", action="store_true", help="logs and journals in var/soak, also of a good run"
+    )
+    usage = "port of the store (default: any that is free)"
+    parser.add_argument("--port", type=_port, default=0, help=usage)
+
+
 def check(_options: argparse.Namespace) -> int:
     from seeds.sandbox.verification import run_checks
 
@@ -134,7 +176,9 @@ def test(options: argparse.Namespace) -> int:
 
     checked = 0 if options.no_check else run_checks()
     databases = [name for name in ("sqlite", "postgres") if options.only in (None, name)]
-    tested = run_tests(databases, options.rest)
+    # Who asks for some tests does not ask for the soak.
+    with_soak = "postgres" in databases and not options.no_soak and not options.rest
+    tested = run_tests(databases, options.rest, with_soak=with_soak)
     if checked:
         say("The checks failed as well: see their table above.")
     return tested or checked
@@ -145,14 +189,16 @@ def test_options(parser: argparse.ArgumentParser) -> None:
     only.add_argument("--sqlite-only", dest="only", action="store_const", const="sqlite")
     only.add_argument("--postgres-only", dest="only", action="store_const", const="postgres")
     parser.add_argument("--no-check", action="store_true", help="leave out what ./dev check does")
+    parser.add_argument("--no-soak", action="store_true", help="leave out the soak of 3 minutes at the end")
     parser.epilog = "What stands after -- goes to pytest, for example: ./dev test -- -k fence -x"
 
 
 COMMANDS = {
     "demo": Command("replay the Xiaomi case in a throw-away store", demo, RUNTIME, demo_options),
     "up": Command("run the store, with its data kept in var/", up, RUNTIME, up_options),
-    "test": Command("check, then the tests on SQLite and on PostgreSQL", test, DEVELOPMENT, test_options),
+    "test": Command("check, the tests on SQLite and PostgreSQL, a soak", test, DEVELOPMENT, test_options),
     "check": Command("lint, format, types, migrations, imports", check, DEVELOPMENT),
+    "soak": Command("load, withdrawals and faults; then check everything", soak, DEVELOPMENT, soak_options),
     "bench": Command("measure: ./dev bench NAME [ARGS]", bench, DEVELOPMENT, takes_anything=True),
     "manage": Command("manage.py, on the data of `up`", manage, RUNTIME, takes_anything=True),
 }

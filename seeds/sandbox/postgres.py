@@ -109,6 +109,7 @@ class TemporaryPostgres:
         self._fsync = fsync
         self._supervisor = supervisor
         self._cleanup = ExitStack()
+        self._server: _Server | None = None
         self.url = ""
         self.origin = ""
 
@@ -126,6 +127,13 @@ class TemporaryPostgres:
     def __exit__(self, *_error: object) -> None:
         self._cleanup.close()
 
+    @property
+    def service(self) -> str:
+        """What the supervisor calls the server. Raises PostgresUnavailable for one that we did not start."""
+        if self._server is None:
+            raise PostgresUnavailable("The server that was named is somebody else's: it is not ours to stop.")
+        return self._server.name
+
     def _start_first(self, found: list[Binaries], supervisor: Supervisor, cleanup: ExitStack) -> str:
         tried = []
         for binaries in found:
@@ -137,6 +145,7 @@ class TemporaryPostgres:
                 tried.append(f"  {binaries.origin}:\n    {error}")
                 continue
             self.origin = binaries.origin
+            self._server = server
             return url
         attempts = "\n".join(tried)
         raise PostgresUnavailable(f"PostgreSQL could not be started. Tried:\n{attempts}\n{CURE}")
@@ -149,7 +158,7 @@ class _Server:
         self._fsync = fsync
         self._user = UNPRIVILEGED if os.geteuid() == 0 else None
         self._folder = self._make_folder()
-        self._name = f"postgres-{self._folder.name}"
+        self.name = f"postgres-{self._folder.name}"
         # Its messages are read below, so they must be English.
         path = os.environ.get("PATH", os.defpath)
         self._env = {"PATH": path, "LC_MESSAGES": "C", "HOME": str(self._folder)}
@@ -171,7 +180,7 @@ class _Server:
         port = choose_port()
         self._supervisor.start(
             Service(
-                self._name,
+                self.name,
                 [programs / "postgres", *self._options(port)],
                 env=self._env,
                 log=self._folder / "postgres.log",
@@ -234,8 +243,8 @@ class _Server:
         return f"{server}/clearline"
 
     def remove(self) -> None:
-        if self._supervisor.is_running(self._name):
-            self._supervisor.stop(self._name)
+        if self._supervisor.is_running(self.name):
+            self._supervisor.stop(self.name)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

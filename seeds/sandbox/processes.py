@@ -57,6 +57,10 @@ class Service:
     stops_last: bool = False
     # The others can do without it for a while: when it dies, it is started again.
     comes_back: bool = False
+    # Between two deaths in short order; None: LONGEST_PAUSE_SECONDS.
+    longest_pause: float | None = None
+    # It has a task and ends when that is done: no failure.
+    ends_by_itself: bool = False
     user: str | None = None
     folder: Path = PROJECT
 
@@ -120,7 +124,8 @@ class Supervisor:
 
     def start(self, service: Service, *, wait: bool = True) -> None:
         """Start it and wait until it is ready; with `wait=False`, call `wait_ready` later."""
-        self._spawn(service, _Streams.into(service.log) if service.log else None)
+        streams = _Streams.into(service.log) if service.log else None
+        self._spawn(service, streams, end_expected=service.ends_by_itself)
         if wait:
             self.wait_ready(service.name)
 
@@ -131,6 +136,21 @@ class Supervisor:
     def stop(self, name: str) -> None:
         """Ask it to end, and kill what has not ended after the grace time."""
         self._end(name, "stop")
+
+    def end_by(self, name: str, number: signal.Signals) -> None:
+        """End it by this signal instead of its own; kill what has not ended after the grace time."""
+        with self._deciding:
+            state = self._states[name]
+            state.end_expected = True
+        with suppress(ProcessLookupError):
+            os.kill(state.pid, number)
+        if not state.ended.wait(timeout=guardian.GRACE_SECONDS):
+            self._end(name, "kill")
+
+    def wait_ended(self, name: str, within: float) -> int | None:
+        """The exit code, or None when it still runs after so many seconds."""
+        state = self._states[name]
+        return state.exit_code if state.ended.wait(timeout=within) else None
 
     def kill(self, name: str) -> None:
         """SIGKILL to the service and all its processes, as a power cut would."""
@@ -186,10 +206,15 @@ class Supervisor:
         return subprocess.CompletedProcess(command.argv, code, out, err)
 
     def run_in_terminal(
-        self, argv: Sequence[str | Path], *, env: Mapping[str, str], log: Path | None = None
+        self,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        log: Path | None = None,
+        folder: Path = PROJECT,
     ) -> int:
         """Run in the foreground and return its exit code; with `log`, what it prints is kept there too."""
-        command = Service(f"run-{next(self._ids)}", argv, env, stop_signal=signal.SIGINT)
+        command = Service(f"run-{next(self._ids)}", argv, env, stop_signal=signal.SIGINT, folder=folder)
         if log is None:
             return self._run_to_end(command)
         log.write_bytes(b"")
@@ -327,7 +352,11 @@ class Supervisor:
         """Returns at once: whoever hears of ends must not wait, or no answer of the guardian arrives."""
         lived_long = time.monotonic() - state.started_at >= LONG_LIFE_SECONDS
         doubled = 2 * state.pause or FIRST_PAUSE_SECONDS
-        pause = FIRST_PAUSE_SECONDS if lived_long else min(doubled, LONGEST_PAUSE_SECONDS)
+        pause = (
+            FIRST_PAUSE_SECONDS
+            if lived_long
+            else min(doubled, state.service.longest_pause or LONGEST_PAUSE_SECONDS)
+        )
         name, log = state.service.name, state.service.log
         where = f"; its log: {log}" if log else ""
         self._report(f"{name} ended unexpectedly ({why}) and is started again in {pause:g} s{where}")

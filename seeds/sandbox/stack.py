@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -43,6 +43,21 @@ _SHOP_SETTINGS = (
 )
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a store is set up: how many processes, and what they are told besides."""
+
+    workers: int = 2
+    web_processes: int = 1
+    # As under a service manager. Without it a web server that dies ends the command: somebody should look.
+    web_comes_back: bool = False
+    # Before a service is started again that dies again and again, in seconds; None: as the supervisor thinks.
+    longest_pause: float | None = None
+    # Every service has its own file, so that their clocks can be set apart.
+    own_clocks: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Stack:
     """A running store, as the replay and the commands see it."""
@@ -55,6 +70,23 @@ class Stack:
     base_url: str = ""
     provider_url: str = ""
     provider_key: str = ""
+    plan: Plan = Plan()
+    # None on SQLite.
+    postgres: TemporaryPostgres | None = None
+
+    @property
+    def worker_names(self) -> list[str]:
+        return [f"worker{number}" for number in range(1, self.plan.workers + 1)]
+
+    def env_of(self, service: str) -> dict[str, str]:
+        """The environment of a service: the store's, with a clock of its own if the plan says so."""
+        if self.clock_file is None or not self.plan.own_clocks:
+            return dict(self.env)
+        clock_file = self.clock_file.with_name(f"clock-{service}.json")
+        if not clock_file.exists():
+            shutil.copyfile(self.clock_file, clock_file)
+        # PostgreSQL shows this name beside each session.
+        return self.env | {"CLEARLINE_CLOCK_FILE": str(clock_file), "PGAPPNAME": service}
 
     def manage(
         self, *args: str, input: str | None = None, env: Mapping[str, str] | None = None
@@ -99,6 +131,7 @@ def start_stack(
     *,
     database: str = "sqlite",
     port: int = WEB_PORT,
+    plan: Plan = Plan(),
     report: Callable[[str], None] = say,
 ) -> Iterator[Stack]:
     """A store of its own in a throw-away folder: database, broker, clock and provider are nobody else's."""
@@ -115,13 +148,14 @@ def start_stack(
                 "CLEARLINE_CLOCK_FILE": str(clock_file),
                 "PAYMENT_PROVIDER_KEY": secrets.token_hex(16),
             }
+            | dict(plan.settings)
         )
         _stop_clock(clock_file)
-        stack = Stack(sandbox_name, env, data_dir, clock_file, supervisor)
+        stack = Stack(sandbox_name, env, data_dir, clock_file, supervisor, plan=plan)
         if database == "postgres":
             with _phase(report, "PostgreSQL"):
-                server = TemporaryPostgres(fsync=True, supervisor=supervisor)
-                env["DATABASE_URL"] = cleanup.enter_context(server)
+                stack.postgres = TemporaryPostgres(fsync=True, supervisor=supervisor)
+                env["DATABASE_URL"] = cleanup.enter_context(stack.postgres)
         _start_services(stack, port, report)
         yield stack
 
@@ -233,7 +267,7 @@ def _start_services(stack: Stack, port: int, report: Callable[[str], None]) -> N
     with _phase(report, "web, workers and beat"):
         web_port = choose_port(port)
         env.setdefault("CLEARLINE_PUBLIC_URL", f"http://{LOOPBACK}:{web_port}")
-        workers = [_worker(stack, name, logs) for name in ("worker1", "worker2")]
+        workers = [_worker(stack, name, logs) for name in stack.worker_names]
         services = [_web(stack, web_port, logs), *workers, _beat(stack, logs)]
         for service in services:
             supervisor.start(service, wait=False)
@@ -254,33 +288,42 @@ def _start_payment_provider(stack: Stack, logs: Path) -> None:
 
 def _web(stack: Stack, port: int, logs: Path) -> Service:
     granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "storefront.wsgi:application"]
-    options = ["--host", LOOPBACK, "--port", str(port), "--workers", "1", "--blocking-threads", "4"]
+    options = ["--host", LOOPBACK, "--port", str(port), "--blocking-threads", "4"]
+    options += ["--workers", str(stack.plan.web_processes)]
+    if stack.plan.web_comes_back:
+        # Of its processes too: without it the death of one ends the server.
+        options += ["--respawn-failed-workers", "--respawn-interval", "1"]
+    web = Service("web", [*granian, *options], stack.env_of("web"), log=logs / "web.log")
     ready = _answers_http(port, "/livez")
-    return Service("web", [*granian, *options], stack.env, log=logs / "web.log", ready=ready)
+    return replace(_supervised(stack, web), ready=ready, comes_back=stack.plan.web_comes_back)
 
 
 def _worker(stack: Stack, name: str, logs: Path) -> Service:
     options = ["--concurrency", "1", "--pool", "prefork", "-n", f"{name}@%h", "-l", "INFO"]
     # One host and two workers: they need not greet each other at every start.
     argv = [*_celery("worker"), *options, "--without-gossip", "--without-mingle"]
-    log = logs / f"{name}.log"
-    return Service(name, argv, _talkative(stack), log=log, ready=_says(" ready."), comes_back=True)
+    worker = Service(name, argv, _talkative(stack, name), log=logs / f"{name}.log", ready=_says(" ready."))
+    return _supervised(stack, worker)
 
 
 def _beat(stack: Stack, logs: Path) -> Service:
     argv = [*_celery("beat"), "-s", str(stack.data_dir / "beat-schedule"), "-l", "INFO"]
-    log = logs / "beat.log"
     ready = _says("beat: Starting")
-    return Service("beat", argv, _talkative(stack), log=log, ready=ready, comes_back=True)
+    beat = Service("beat", argv, _talkative(stack, "beat"), log=logs / "beat.log", ready=ready)
+    return _supervised(stack, beat)
+
+
+def _supervised(stack: Stack, service: Service) -> Service:
+    return replace(service, comes_back=True, longest_pause=stack.plan.longest_pause)
 
 
 def _says(words: str) -> Callable[[str], bool]:
     return lambda log: words in log
 
 
-def _talkative(stack: Stack) -> dict[str, str]:
+def _talkative(stack: Stack, service: str) -> dict[str, str]:
     """Whatever the caller wants logged: that a worker is ready is only known from its log."""
-    return stack.env | {"CLEARLINE_LOG_LEVEL": "INFO"}
+    return stack.env_of(service) | {"CLEARLINE_LOG_LEVEL": "INFO"}
 
 
 def _celery(command: str) -> list[str]:

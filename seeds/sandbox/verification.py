@@ -19,6 +19,8 @@ from seeds.sandbox.stack import environment_without_shop, say
 
 # Files below are named at the end of a test run.
 COVERAGE_WORTH_A_LOOK = 80.0
+# Each kind of fault is thrown at least once in it.
+SOAK_MINUTES = 3.0
 
 CHECKS: dict[str, list[str]] = {
     "ruff check": ["ruff", "check", "."],
@@ -54,8 +56,8 @@ def run_checks() -> int:
     return _summarize("Checks", outcomes)
 
 
-def run_tests(databases: Sequence[str], pytest_arguments: Sequence[str]) -> int:
-    """The whole suite on each database, one coverage report over all of it; 1 if any run failed."""
+def run_tests(databases: Sequence[str], pytest_arguments: Sequence[str], *, with_soak: bool) -> int:
+    """The whole suite on each database, one coverage report over all of it, then a soak; 1 if any run failed."""
     outcomes = []
     with _workshop() as (supervisor, env, folder):
         env["REDIS_URL"] = start_broker(supervisor, folder / "broker")
@@ -70,7 +72,26 @@ def run_tests(databases: Sequence[str], pytest_arguments: Sequence[str]) -> int:
                 say(f"\n== tests on {title}")
                 outcomes.append(_run_pytest(supervisor, env, folder, database, pytest_arguments))
         _report_coverage(supervisor, env, folder)
+        if with_soak:
+            say(f"\n== soak of {SOAK_MINUTES:g} minutes")
+            outcomes.append(_run_soak(supervisor, folder))
     return _summarize("Tests", outcomes)
+
+
+def _run_soak(supervisor: Supervisor, folder: Path) -> Outcome:
+    """On a PostgreSQL of its own, whatever server the tests were given: this one is stopped and killed."""
+    findings = folder / "soak.json"
+    env = environment_without_shop()
+    env.pop("TEST_DATABASE_URL", None)
+    argv = [sys.executable, "-m", "seeds.sandbox", "soak", "--minutes", str(SOAK_MINUTES)]
+    started = time.monotonic()
+    code = supervisor.run_in_terminal([*argv, "--json", str(findings)], env=env)
+    closing_line = "(no findings)"
+    if findings.exists():
+        found = json.loads(findings.read_text(encoding="utf-8"))
+        failed = ", ".join(found["failed"]) or "every promise was kept"
+        closing_line = f"{len(found['faults'])} faults, {found['load'].get('bought', 0)} bought: {failed}"
+    return Outcome("soak", code, time.monotonic() - started, closing_line)
 
 
 def _run_pytest(

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import action
 from unfold.widgets import (
@@ -15,11 +15,12 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from authorization import affiliations, clock, selectors
+from authorization import affiliations, clock
 from authorization.actors import Actor
+from authorization.facts import InvalidFact
 from authorization.models import AffiliationVersion, Fact
 from carriers.versions import FOREVER
-from catalog.models import ListingHost, OfferState, Organization
+from catalog.models import Organization
 from storefront.admin.desk import (
     ActForm,
     FactVersionAdmin,
@@ -75,11 +76,11 @@ class AffiliationForm(ActForm):
         return f"Affiliation {fact.code} is recorded. What it touches is decided again."
 
 
-class EndForm(ActForm):
-    submit_label = "Set the end"
+class ExtendForm(ActForm):
+    submit_label = "Set the later end"
 
     valid_until = InstantField(
-        required=False, label="Valid until (UTC)", help_text="The end itself no longer counts; empty: now"
+        required=False, label="Valid until (UTC)", help_text="The end itself no longer counts; empty: no end"
     )
     reason = forms.CharField(
         max_length=500,
@@ -89,24 +90,15 @@ class EndForm(ActForm):
 
     def run(self, *, by: Actor, at: datetime) -> str:
         fact: Fact = self.subject.head
-        ends = self.cleaned_data["valid_until"] or at
+        ends = self.cleaned_data["valid_until"] or FOREVER
+        if ends <= affiliations.current(fact).valid_until:
+            raise InvalidFact(
+                "valid_until", "Give a later end than now recorded; to end it sooner use End it."
+            )
         affiliations.end_affiliation(
             fact=fact, valid_until=ends, by=by, at=at, reason=self.cleaned_data["reason"]
         )
-        return f"Affiliation {fact.code} ends on {ends:%Y-%m-%d %H:%M:%S}. What rests on it is decided again."
-
-
-def _reach(fact: Fact) -> str:
-    """What an end bears on. What exactly falls cannot be shown: nothing can be asked as if a family had ended."""
-    live = ListingHost.objects.filter(state=OfferState.LIVE)
-    touched = selectors.offers_touched_by(live, fact).count()
-    offers = "1 live offer" if touched == 1 else f"{touched} live offers"
-    return (
-        f"There is no preview of this. {offers} of the two companies, and of those that belong to them, "
-        f"{'is' if touched == 1 else 'are'} decided again at the end that you set, at once where that is now: from "
-        "then on nothing can be sold that has no leave but through this affiliation, and a hold on one company no "
-        "longer stops the other through it."
-    )
+        return f"Affiliation {fact.code} lasts until {say_end(ends)}. What rests on it is decided again."
 
 
 @admin.register(AffiliationVersion)
@@ -125,7 +117,7 @@ class AffiliationAdmin(FactVersionAdmin):
         ("version_no", "rev_from", "rev_to"),
     )
     readonly_fields = ("ends",)
-    actions_row = actions_detail = ("end",)
+    actions_row = actions_detail = ("end", "extend")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         return act_page(
@@ -137,26 +129,36 @@ class AffiliationAdmin(FactVersionAdmin):
             initial={"code": next_code("AF", Fact.Kind.AFFILIATION)},
         )
 
+    def has_extend_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self.has_add_permission(request)
+
     def fits(self, action: str, row: AffiliationVersion) -> bool:
+        if action == "extend" and row.valid_until >= FOREVER:
+            return False
         return row.rev_to is None and row.valid_until > clock.now()
 
-    @action(description="Set its end", icon="event_busy", permissions=["withdraw"])
+    @action(
+        description="End it",
+        icon="event_busy",
+        permissions=["withdraw"],
+        extra_options={"display_in_dropdown": False},
+    )
     def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(reverse("admin:end_affiliation", args=[version.head_id]))
+
+    @action(description="Extend", icon="update", permissions=["extend"])
+    def extend(self, request: HttpRequest, object_id: str) -> HttpResponse:
         version = subject_or_404(self, request, object_id)
         return act_page(
             self,
             request,
-            EndForm,
-            title=f"Set the end of affiliation {version.head}",
-            permission="authorization.add_revocation",
+            ExtendForm,
+            title=f"Extend affiliation {version.head}",
+            permission="authorization.add_affiliationversion",
             subject=version,
             intro=(
-                f"{version.child} belongs to {version.parent}. Valid until (UTC): {say_end(version.valid_until)}.\n"
-                f"{_reach(version.head)}"
-            ),
-            is_danger=True,
-            link=(
-                reverse("resting_on", args=[Fact.Kind.AFFILIATION, version.head_id]),
-                "What rests on it now",
+                f"{version.child} belongs to {version.parent}. Valid until (UTC): {say_end(version.valid_until)}. "
+                "A longer affiliation gives leave, and lets holds on one company stop the other."
             ),
         )

@@ -28,13 +28,16 @@ from carriers.versions import FOREVER
 from catalog.models import Channel, Condition, Organization, Variant
 from storefront.admin.desk import (
     ANY,
+    REVOCATION_TO_COME,
     ActForm,
     InstantField,
     KnownFilter,
     ReadOnlyInline,
     WithdrawableAdmin,
     act_page,
+    is_revocation_to_come,
     next_code,
+    number_in,
     say_end,
     subject_or_404,
 )
@@ -191,6 +194,26 @@ class ScopeTermInline(ReadOnlyInline):
         return str(term.model_number) if term.dimension == ScopeTerm.Dimension.MODEL else str(term.value)
 
 
+def _terms_of(version: AgreementVersion) -> dict[str, Any]:
+    """What an agreement says, from now on, as the form writes it."""
+    scope = agreements.scope_of(version)
+    models = scope.get("model", [])
+    return {
+        "grantor": version.grantor_id,
+        "grantee": version.grantee_id,
+        "assurance": version.assurance,
+        "may_sublicense": version.may_sublicense,
+        "covers_all_models": ALL in models,
+        "models": [int(value) for value in models if value != ALL],
+        "territories": ", ".join(scope.get("territory", [])),
+        "channels": scope.get("channel", []),
+        "conditions": scope.get("condition", []),
+        "valid_from": max(version.valid_from, clock.now().replace(microsecond=0)),
+        "valid_until": None if version.valid_until >= FOREVER else version.valid_until,
+        "document": version.document,
+    }
+
+
 @admin.register(AgreementVersion)
 class AgreementAdmin(WithdrawableAdmin):
     revoke_page = "revoke_agreement"
@@ -228,21 +251,36 @@ class AgreementAdmin(WithdrawableAdmin):
         return rows
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        initial = {"code": next_code("AG", Fact.Kind.AGREEMENT), "channels": [ALL], "conditions": ["new"]}
+        like = AgreementVersion.objects.current().filter(head=number_in(request.GET.get("like"))).first()
+        intro = ""
+        if like is not None:
+            initial |= _terms_of(like)
+            intro = f"The form opens on what {like.head} said. Take out what is not to come back."
         return act_page(
             self,
             request,
             AgreementForm,
             title="Record an agreement",
             permission="authorization.add_agreementversion",
-            initial={"code": next_code("AG", Fact.Kind.AGREEMENT), "channels": [ALL], "conditions": ["new"]},
+            initial=initial,
+            intro=intro,
         )
 
     @display(
         description="state",
         ordering="state",
-        label={"active": "success", "not begun": "info", "ended": "warning", "revoked": "danger"},
+        label={
+            "active": "success",
+            "not begun": "info",
+            "ended": "warning",
+            "revoked": "danger",
+            REVOCATION_TO_COME: "warning",
+        },
     )
     def show_state(self, version: AgreementVersion) -> str:
+        if is_revocation_to_come(version):
+            return REVOCATION_TO_COME
         if version.state != AgreementVersion.State.ACTIVE:
             return version.state
         now = clock.now()
@@ -276,6 +314,9 @@ class AgreementAdmin(WithdrawableAdmin):
             return False
         if action in ("narrow", "renew") and row.valid_until <= clock.now():
             return False
+        if is_revocation_to_come(row):
+            # It may be brought forward, and until then the rest of it counts.
+            return action in ("revoke", "suspend")
         return row.rev_to is None and row.state == AgreementVersion.State.ACTIVE
 
     @action(description="Narrow", icon="compress", permissions=["withdraw"])

@@ -5,7 +5,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminSelect2Widget,
@@ -21,11 +22,13 @@ from carriers.models import HostCarrier
 from carriers.versions import FOREVER
 from catalog.models import Variant
 from storefront.admin.desk import (
+    REVOCATION_TO_COME,
     ActForm,
     InstantField,
     KnownFilter,
     WithdrawableAdmin,
     act_page,
+    is_revocation_to_come,
     next_code,
     subject_or_404,
 )
@@ -169,7 +172,7 @@ class ApprovalAdmin(WithdrawableAdmin):
         ("version_no", "rev_from", "rev_to"),
     )
     readonly_fields = ("ends",)
-    actions_row = actions_detail = ("revoke", "change_state", "suspend")
+    actions_row = actions_detail = ("revoke", "limit", "change_state", "suspend")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         return act_page(
@@ -191,10 +194,11 @@ class ApprovalAdmin(WithdrawableAdmin):
             "requested": "info",
             "rejected": "danger",
             "revoked": "danger",
+            REVOCATION_TO_COME: "warning",
         },
     )
     def show_state(self, version: ApprovalVersion) -> str:
-        return version.state
+        return REVOCATION_TO_COME if is_revocation_to_come(version) else version.state
 
     @display(description="software")
     def software(self, version: ApprovalVersion) -> str:
@@ -202,9 +206,16 @@ class ApprovalAdmin(WithdrawableAdmin):
         return " ".join(filter(None, [starts and f"from {starts}", ends and f"before {ends}"])) or "any"
 
     def fits(self, action: str, row: ApprovalVersion) -> bool:
+        if is_revocation_to_come(row):
+            return action in ("revoke", "suspend")
         if row.rev_to is not None or row.state in (State.REVOKED, State.REJECTED):
             return False
-        return action == "change_state" or row.state in (State.APPROVED, State.CONDITIONAL)
+        return action == "change_state" or row.state in approvals.IN_FORCE
+
+    @action(description="Limit", icon="compress", permissions=["withdraw"])
+    def limit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = subject_or_404(self, request, object_id)
+        return HttpResponseRedirect(reverse("admin:restrict_approval", args=[version.head_id]))
 
     @action(description="Change the state", icon="edit", permissions=["act"])
     def change_state(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -216,7 +227,14 @@ class ApprovalAdmin(WithdrawableAdmin):
             title=f"Change approval {version.head}",
             permission="authorization.change_approvalversion",
             subject=version,
-            intro=f"{version.variant} on {version.host}. So far: {version.get_state_display()}.",
+            intro=(
+                f"{version.variant} on {version.host}. So far: {version.get_state_display()}."
+                + (
+                    " It is in force: what takes authority away (limits, less software) has a page of its own, Limit."
+                    if version.state in approvals.IN_FORCE
+                    else ""
+                )
+            ),
             initial={
                 name: getattr(version, name)
                 for name in ("state", "limits", "waived_until", "software_from", "software_until")

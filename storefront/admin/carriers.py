@@ -3,10 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from unfold.decorators import action
 
 from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
-from storefront.admin.desk import KnownFilter, PlainFormAdmin, ReadOnlyAdmin, ReadOnlyInline
+from storefront.admin.corrections import CorrectableAdmin
+from storefront.admin.desk import KnownFilter, PlainFormAdmin, ReadOnlyAdmin, ReadOnlyInline, subject_or_404
+from storefront.admin.groundwork_forms import HostingForm, NetworkForm
 
 
 @admin.register(HostCarrier)
@@ -25,12 +28,23 @@ class NetworkVersionInline(ReadOnlyInline):
 
 
 @admin.register(Network)
-class NetworkAdmin(ReadOnlyAdmin):
+class NetworkAdmin(CorrectableAdmin, ReadOnlyAdmin):
     list_display = ("host", "era")
     list_filter = ("host", "era")
     list_select_related = ("host",)
     search_fields = ("host__name", "era")
     inlines = (NetworkVersionInline,)
+    actions_row = actions_detail = ("correct_network",)
+
+    @action(
+        description="Correct it",
+        icon="edit",
+        permissions=["correct"],
+        extra_options={"display_in_dropdown": False},
+    )
+    def correct_network(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        network = subject_or_404(self, request, object_id)
+        return self.correct(request, NetworkForm, network, title=f"Correct the network of {network}")
 
 
 class NetworkBandInline(ReadOnlyInline):
@@ -79,9 +93,20 @@ class HostingVersionInline(ReadOnlyInline):
 
 
 @admin.register(Hosting)
-class HostingAdmin(ReadOnlyAdmin):
+class HostingAdmin(CorrectableAdmin, ReadOnlyAdmin):
     list_display = ("mvno", "product_name", "host")
     list_filter = ("host",)
     list_select_related = ("host",)
     search_fields = ("mvno", "product_name", "host__name")
     inlines = (HostingVersionInline,)
+    actions_row = actions_detail = ("correct_hosting",)
+
+    @action(
+        description="Correct or end it",
+        icon="edit",
+        permissions=["correct"],
+        extra_options={"display_in_dropdown": False},
+    )
+    def correct_hosting(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        hosting = subject_or_404(self, request, object_id)
+        return self.correct(request, HostingForm, hosting, title=f"Correct the hosting of {hosting}")

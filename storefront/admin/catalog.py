@@ -4,18 +4,14 @@ What a decision reads of them (a kind, a manufacturer, a device) is fixed once t
 would change what is authorized without a revision.
 """
 
-from datetime import datetime
 from typing import Any
 
-from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminTextareaWidget
 
-from authorization import attributes
-from authorization.actors import Actor
 from catalog.models import (
     Device,
     Organization,
@@ -25,16 +21,16 @@ from catalog.models import (
     VariantIms,
     VariantVersion,
 )
+from storefront.admin.corrections import CorrectableAdmin
 from storefront.admin.desk import (
-    ActForm,
     KnownFilter,
     PlainFormAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
-    act_page,
     change_url,
     subject_or_404,
 )
+from storefront.admin.groundwork_forms import AttributesForm, RadioForm
 
 
 @admin.register(Organization)
@@ -43,6 +39,27 @@ class OrganizationAdmin(PlainFormAdmin):
     list_filter = ("kind", "is_simulated")
     search_fields = ("name", "slug")
     fields = ("kind", "name", "slug", "country", "contact_email", "is_simulated", "created_at")
+    actions_row = actions_detail = ("suspend",)
+
+    def fits(self, action: str, row: Organization) -> bool:
+        return row.kind == Organization.Kind.VENDOR
+
+    @action(
+        description="Suspend",
+        icon="front_hand",
+        permissions=["withdraw"],
+        extra_options={"display_in_dropdown": False},
+    )
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        organization = subject_or_404(self, request, object_id)
+        if organization.kind != Organization.Kind.VENDOR:
+            messages.error(
+                request,
+                f"{organization} is a {organization.get_kind_display()}: only vendors are suspended. Place a hold on "
+                "what it makes, or revoke its agreements.",
+            )
+            return HttpResponseRedirect(change_url(organization))
+        return HttpResponseRedirect(f"{reverse('admin:place_hold')}?vendor={organization.pk}")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("kind", "created_at") if obj is not None else ("created_at",)
@@ -86,76 +103,32 @@ class VariantVersionInline(ReadOnlyInline):
     )
 
 
-class AttributesForm(ActForm):
-    submit_label = "Record the attributes"
-
-    attributes = forms.CharField(
-        required=False,
-        max_length=20_000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 8}),
-        help_text="One a line, as name=value, e.g. chipset_vendor=Qualcomm; a name may have several values",
-    )
-    reason = forms.CharField(
-        max_length=500,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Where it is from: a teardown, a data sheet, a filing",
-    )
-
-    def clean_attributes(self) -> list[tuple[str, str]]:
-        named = []
-        for line in self.cleaned_data["attributes"].splitlines():
-            if not line.strip():
-                continue
-            name, equals, value = (piece.strip() for piece in line.partition("="))
-            if not (name and equals and value):
-                raise forms.ValidationError(
-                    f"Write {line.strip()} as name=value, e.g. chipset_vendor=Qualcomm."
-                )
-            named.append((name, value))
-        return named
-
-    def run(self, *, by: Actor, at: datetime) -> str:
-        differs = attributes.record_attributes(
-            variant=self.subject,
-            attributes=self.cleaned_data["attributes"],
-            by=by,
-            at=at,
-            reason=self.cleaned_data["reason"],
-        )
-        if not differs:
-            return f"{self.subject} has these attributes already; nothing was written."
-        return f"The attributes of {self.subject} are recorded. The offers that holds reach by them are decided again."
-
-
 @admin.register(Variant)
-class VariantAdmin(PlainFormAdmin):
+class VariantAdmin(CorrectableAdmin, PlainFormAdmin):
     list_display = ("model_number", "device", "codename", "sales_version", "launched_in", "fcc_id")
     list_filter = ("device__brand",)
     list_select_related = ("device",)
     search_fields = ("model_number", "slug", "codename", "device__brand", "device__marketing_name", "fcc_id")
     autocomplete_fields = ("device",)
     inlines = (VariantVersionInline,)
-    actions_detail = ("record_attributes",)
+    actions_detail = ("correct_radio", "record_attributes")
 
-    @action(description="Record attributes", icon="memory", permissions=["act"])
+    @action(description="Correct its radio", icon="cell_tower", permissions=["correct"])
+    def correct_radio(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        variant = subject_or_404(self, request, object_id)
+        return self.correct(request, RadioForm, variant, title=f"Correct the radio of {variant}")
+
+    @action(description="Record attributes", icon="memory", permissions=["correct"])
     def record_attributes(self, request: HttpRequest, object_id: str) -> HttpResponse:
         variant = subject_or_404(self, request, object_id)
-        known = attributes.attributes_of(variant)
-        return act_page(
-            self,
-            request,
-            AttributesForm,
-            title=f"Record attributes of {variant}",
-            permission="catalog.change_variant",
-            subject=variant,
-            intro=(
-                "What holds and regulators' lists may name besides the model. The list is the whole: a line that you "
-                "take out is no longer known, and a hold that names it no longer stops this phone. Its radio stays as "
-                "it is."
-            ),
-            initial={"attributes": "\n".join(f"{name}={value}" for name, value in known)},
-            done_url=change_url(variant),
-        )
+        if not VariantVersion.objects.current().filter(head=variant).exists():
+            messages.error(
+                request,
+                f"Nothing is recorded of the radio of {variant} yet, to which its attributes belong; correct its "
+                "radio first.",
+            )
+            return HttpResponseRedirect(change_url(variant))
+        return self.correct(request, AttributesForm, variant, title=f"Record attributes of {variant}")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("device", "model_number") if obj is not None else ()

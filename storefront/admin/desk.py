@@ -62,10 +62,40 @@ class DeskAdmin(ModelAdmin):
         actions: list[Any] = super().get_actions_detail(request, object_id)
         row = self.get_object(request, str(object_id))
         prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
-        return [a for a in actions if row is None or self.fits(a.action_name.removeprefix(prefix), row)]
+        return [
+            each
+            for each in actions
+            if row is None or self._is_shown(request, each.action_name.removeprefix(prefix), row)
+        ]
 
     def fits(self, action: str, row: Any) -> bool:
+        """Has the row's state a use for this button?"""
         return True
+
+    def is_for(self, request: HttpRequest, action: str, row: Any) -> bool:
+        """Is this button for this person, whose permissions allow it?"""
+        return True
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Each row of a list gets its own buttons (desk/row_actions.html shows them)."""
+        changelist = super().get_changelist_instance(request)
+        if actions := self.get_actions_row(request):
+            prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
+            for row in changelist.result_list:
+                row.row_actions = [
+                    {
+                        "title": each.description,
+                        "icon": each.icon,
+                        "url": reverse(f"{self.admin_site.name}:{each.action_name}", args=[row.pk]),
+                        "is_in_menu": each.method.extra_options.get("display_in_dropdown", True),
+                    }
+                    for each in actions
+                    if self._is_shown(request, each.action_name.removeprefix(prefix), row)
+                ]
+        return changelist
+
+    def _is_shown(self, request: HttpRequest, action: str, row: Any) -> bool:
+        return self.fits(action, row) and self.is_for(request, action, row)
 
     # What buttons ask for. Permissions that are named in full Unfold looks up in the database as soon as it
     # starts, which a database without tables cannot answer.
@@ -160,6 +190,15 @@ class FactVersionAdmin(ReadOnlyAdmin):
         return say_end(version.valid_until)
 
 
+# Decided, and not yet in effect: until its time the record counts as before.
+REVOCATION_TO_COME = "revocation to come"
+
+
+def is_revocation_to_come(version: Any) -> bool:
+    """Of a current version whose state says revoked already: is its instant still ahead?"""
+    return version.rev_to is None and version.revoked_at is not None and version.revoked_at > clock.now()
+
+
 class WithdrawableAdmin(FactVersionAdmin):
     """A fact whose authority can be taken away: for good (revoke), or until a hold on it is released (suspend)."""
 
@@ -191,6 +230,10 @@ class WithdrawableAdmin(FactVersionAdmin):
 # --- forms that call one function ---------------------------------------------------------------------------
 
 
+# As Unfold writes its own inputs of dates.
+INSTANT_CLASSES = (*DATETIME_CLASSES, "max-w-xs")
+
+
 class InstantInput(forms.DateTimeInput):
     """The browser's own picker; no script. The desk reads and writes UTC."""
 
@@ -199,7 +242,7 @@ class InstantInput(forms.DateTimeInput):
     def __init__(self) -> None:
         super().__init__(
             format="%Y-%m-%dT%H:%M:%S",
-            attrs={"step": "1", "class": " ".join([*DATETIME_CLASSES, "max-w-xs"])},
+            attrs={"step": "1", "class": " ".join(INSTANT_CLASSES)},
         )
 
 
@@ -336,6 +379,11 @@ def change_url(row: Model) -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
+def number_in(text: str | None) -> int:
+    """A row's id from an address; 0, which no row has, for anything else."""
+    return int(text) if text and text.isascii() and text.isdecimal() else 0
+
+
 def ask_url(decision_id: UUID) -> str:
     """Where the question of this decision is asked again."""
     return f"{reverse('ask_the_engine')}?decision={decision_id}"
@@ -402,6 +450,8 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Equipment authorizations", "verified_user", "authorization.equipmentversion"),
             ("Holds", "front_hand", "authorization.holdversion"),
             ("Withdrawals", "block", "authorization.revocation"),
+            ("Waiting", "pending_actions", "authorization.pendingchange"),
+            ("Numbers", "timer", "authorization.revocation"),
             ("Policies", "policy", "authorization.policyversion"),
             ("Ask the engine", "contact_support", "authorization.decision"),
             ("Exposure", "hourglass_bottom", "authorization.decision"),
@@ -413,8 +463,10 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Listings", "sell", "catalog.listing"),
             ("Host offers", "storefront", "catalog.listinghost"),
             ("Orders", "shopping_bag", "storefront.order"),
+            ("Recalls", "assignment_return", "storefront.recall"),
             ("Refused checkouts", "remove_shopping_cart", "storefront.refusedcheckout"),
             ("Plans", "sim_card", "storefront.prepaidplan"),
+            ("Waitlist", "notifications", "storefront.waitlistentry"),
         ),
     ),
     (
@@ -430,6 +482,8 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("Organizations", "apartment", "catalog.organization"),
             ("Vendor keys", "key", "storefront.vendorkey"),
+            ("Webhook endpoints", "webhook", "storefront.webhookendpoint"),
+            ("Webhook deliveries", "outgoing_mail", "storefront.webhookdelivery"),
             ("Devices", "smartphone", "catalog.device"),
             ("Variants", "memory", "catalog.variant"),
             ("Host carriers", "settings_input_antenna", "carriers.hostcarrier"),
@@ -445,13 +499,15 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Facts", "fact_check", "authorization.fact"),
             ("Revisions", "history", "authorization.revision"),
             ("Sweeps", "cleaning_services", "authorization.sweep"),
+            ("Reinstatements", "undo", "authorization.reinstatement"),
             ("Outbox", "outbox", "authorization.outboxrow"),
+            ("Reconciler rounds", "rule", "authorization.reconcilerrun"),
         ),
     ),
 )
 
 # Pages that are no list of rows: label -> name of the address. Who may read the rows of the model may see them.
-_PAGES = {"Ask the engine": "ask_the_engine", "Exposure": "exposure"}
+_PAGES = {"Ask the engine": "ask_the_engine", "Exposure": "exposure", "Numbers": "numbers"}
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

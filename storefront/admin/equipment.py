@@ -18,7 +18,16 @@ from authorization.actors import Actor
 from authorization.models import EquipmentVersion, Fact
 from carriers.versions import FOREVER
 from catalog.models import Variant
-from storefront.admin.desk import ActForm, InstantField, KnownFilter, WithdrawableAdmin, act_page, next_code
+from storefront.admin.desk import (
+    REVOCATION_TO_COME,
+    ActForm,
+    InstantField,
+    KnownFilter,
+    WithdrawableAdmin,
+    act_page,
+    is_revocation_to_come,
+    next_code,
+)
 
 
 class EquipmentForm(ActForm):
@@ -117,9 +126,14 @@ class EquipmentAdmin(WithdrawableAdmin):
             initial={"code": next_code("EA", Fact.Kind.EQUIPMENT)},
         )
 
-    @display(description="state", ordering="state", label={"active": "success", "revoked": "danger"})
+    @display(
+        description="state",
+        ordering="state",
+        label={"active": "success", "revoked": "danger", REVOCATION_TO_COME: "warning"},
+    )
     def show_state(self, version: EquipmentVersion) -> str:
-        return version.state
+        return REVOCATION_TO_COME if is_revocation_to_come(version) else version.state
 
     def fits(self, action: str, row: EquipmentVersion) -> bool:
-        return row.rev_to is None and row.state == EquipmentVersion.State.ACTIVE
+        is_in_force = row.state == EquipmentVersion.State.ACTIVE or is_revocation_to_come(row)
+        return row.rev_to is None and is_in_force

@@ -1,18 +1,14 @@
 """Holds: what may not be sold until somebody lifts it. Placing one goes through the page of withdrawals."""
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextareaWidget
@@ -22,12 +18,11 @@ from authorization.actors import Actor
 from authorization.decisions import DecisionUnavailable
 from authorization.facts import InvalidFact
 from authorization.holds import Exemption
-from authorization.models import Fact, HoldExemption, HoldTarget, HoldVersion
+from authorization.models import Fact, HoldExemption, HoldTarget, HoldVersion, Revocation
 from authorization.revocations import ExemptFromHold, ReleaseHold
-from carriers.models import HostCarrier
 from carriers.versions import FOREVER
-from catalog.models import Device, Listing, ListingHost, Organization, Variant
 from storefront import withdrawals
+from storefront.admin import way_back
 from storefront.admin.desk import (
     ActForm,
     FactVersionAdmin,
@@ -40,46 +35,21 @@ from storefront.admin.desk import (
     desk_page,
     require,
     say_end,
-    say_list,
-    say_reasons,
     subject_or_404,
     undecided_page,
 )
+from storefront.admin.front_door import MAY_WITHDRAW, returns_context
+from storefront.admin.targets import is_in_force, name_targets, say_targets
 from storefront.admin.withdrawal_forms import TargetsForm
-from storefront.admin.withdrawals import SHOWN, returns_context
 from storefront.requests import actor_of
 
-# To lift a hold or a part of it, and to take such a part back.
-MAY_LIFT, MAY_STOP = "authorization.change_holdversion", "authorization.add_revocation"
-# Of the offers that a page showed it carries the ids along, of very many their digest.
-LONGEST_SEEN = 2000
-
-_ROWS: dict[str, QuerySet[Any]] = {
-    HoldTarget.Dimension.MANUFACTURER: Organization.objects.all(),
-    HoldTarget.Dimension.VENDOR: Organization.objects.all(),
-    HoldTarget.Dimension.DEVICE: Device.objects.all(),
-    HoldTarget.Dimension.VARIANT: Variant.objects.select_related("device"),
-    HoldTarget.Dimension.LISTING: Listing.objects.select_related("vendor"),
-    HoldTarget.Dimension.HOST: HostCarrier.objects.all(),
-    HoldTarget.Dimension.FACT: Fact.objects.all(),
-}
+# To lift a hold, or a part of it.
+MAY_LIFT = "authorization.change_holdversion"
 
 
-def name_targets(targets: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """What people call these targets: one query per dimension, however many there are."""
-    wanted: dict[str, set[str]] = defaultdict(set)
-    for dimension, value in targets:
-        wanted[dimension].add(value)
-    names: dict[tuple[str, str], str] = {}
-    for dimension, values in wanted.items():
-        rows = _ROWS.get(dimension)
-        found = (
-            {}
-            if rows is None
-            else {str(row.pk): str(row) for row in rows.filter(pk__in=[int(v) for v in values])}
-        )
-        names |= {(dimension, value): found.get(value, value) for value in values}
-    return names
+def withdrawal_of(fact: Fact) -> Revocation | None:
+    """The withdrawal that placed this hold; None where it came by another way, e.g. with imported data."""
+    return Revocation.objects.filter(kind=Revocation.Kind.HOLD, fact=fact).select_related("fact").first()
 
 
 class ReleaseForm(ActForm):
@@ -93,7 +63,14 @@ class ReleaseForm(ActForm):
 
     def run(self, *, by: Actor, at: datetime) -> str:
         fact: Fact = self.subject.head
-        revocations.release_hold(fact=fact, by=by, at=at, reason=self.cleaned_data["reason"])
+        reason = self.cleaned_data["reason"]
+        holds.refuse_released(holds.current(fact))
+        made = withdrawal_of(fact)
+        if made is None:
+            revocations.release_hold(fact=fact, by=by, at=at, reason=reason)
+        else:
+            # The page of its withdrawal then says what came back.
+            withdrawals.undo(revocation=made, reason=reason, is_mistake=False, by=by, at=at)
         return f"Hold {fact.code} is released. What nothing else stops comes back within moments."
 
 
@@ -126,25 +103,13 @@ class ExemptionForm(TargetsForm, ActForm):
 
     def run(self, *, by: Actor, at: datetime) -> str:
         fact: Fact = self.subject.head
-        holds.exempt(fact=fact, exemption=self.exemption(at), by=by, at=at, reason=self.cleaned_data["note"])
+        exemption, reason = self.exemption(at), self.cleaned_data["note"]
+        made = withdrawal_of(fact)
+        if made is None:
+            holds.exempt(fact=fact, exemption=exemption, by=by, at=at, reason=reason)
+        else:
+            withdrawals.undo(revocation=made, reason=reason, is_mistake=False, by=by, at=at, part=exemption)
         return f"Hold {fact.code} has one more exemption. What nothing else stops comes back within moments."
-
-
-class EndExemptionForm(ActForm):
-    submit_label = "End the exemption now"
-
-    reason = forms.CharField(
-        max_length=500,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Why it may no longer be sold: who said so, and when",
-    )
-    # The offers that the page showed.
-    seen = forms.CharField(required=False, widget=forms.HiddenInput)
-
-    def run(self, *, by: Actor, at: datetime) -> str:
-        hold, part = self.subject
-        holds.end_exemption(fact=hold.head, part=part, by=by, at=at, reason=self.cleaned_data["reason"])
-        return f"Exemption {part} from hold {hold.head.code} is over: the hold stops what it let through."
 
 
 class HoldTargetInline(ReadOnlyInline):
@@ -179,7 +144,7 @@ class HoldExemptionInline(ReadOnlyInline):
         return rows
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        can_end = obj is not None and _is_in_force(obj) and request.user.has_perm(MAY_STOP)
+        can_end = obj is not None and is_in_force(obj) and request.user.has_perm(MAY_WITHDRAW)
         return self.fields if can_end else self.fields[:-1]
 
     @display(description="state")
@@ -192,7 +157,7 @@ class HoldExemptionInline(ReadOnlyInline):
     @display(description="lets through")
     def lets_through(self, exemption: HoldExemption) -> str:
         targets = holds.targets_of(exemption.version, part=exemption.part)
-        return _say_targets(targets)
+        return say_targets(targets)
 
     @display(description="until")
     def ends(self, exemption: HoldExemption) -> str:
@@ -240,7 +205,7 @@ class HoldAdmin(FactVersionAdmin):
         ("valid_from", "ends", "released_at"),
         ("version_no", "rev_from", "rev_to"),
     )
-    readonly_fields = ("ends",)
+    readonly_fields = ("ends", "still_stopped")
     inlines = (HoldTargetInline, HoldExemptionInline)
     actions_list = ("place",)
     actions_row = actions_detail = ("release", "exempt")
@@ -248,6 +213,28 @@ class HoldAdmin(FactVersionAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         # Placing a hold takes authority away: it has a preview (the button above the list).
         return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
+        is_over = obj is not None and obj.rev_to is None and obj.released_at is not None
+        return (*self.fields, "still_stopped") if is_over else self.fields
+
+    @display(description="what still stops the rest")
+    def still_stopped(self, hold: HoldVersion) -> str | SafeString:
+        """Of a released hold: which of its offers are on sale again, and what keeps the others down."""
+        try:
+            seen = way_back.of_hold(hold, at=clock.now())
+        except DecisionUnavailable:
+            return "It could not be decided. Look again in a moment."
+        back = f"{seen.live} of the offers that it may have stopped are on sale, {seen.suspended} are not"
+        if not seen.stoppers:
+            return f"{back}."
+        cut = "" if seen.is_all_asked else f" (of the first {len(seen.down)})"
+        return format_html(
+            "<p>{}{}:</p><ul>{}</ul>",
+            back,
+            cut,
+            format_html_join("", "<li>{}: {}</li>", seen.stoppers),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[HoldVersion]:
         rows: QuerySet[HoldVersion] = super().get_queryset(request).prefetch_related("targets", "exemptions")
@@ -277,7 +264,7 @@ class HoldAdmin(FactVersionAdmin):
         return "released" if hold.released_at else "in force"
 
     def fits(self, action: str, row: HoldVersion) -> bool:
-        return _is_in_force(row)
+        return is_in_force(row)
 
     @action(description="Place a hold", icon="front_hand", permissions=["withdraw"])
     def place(self, request: HttpRequest) -> HttpResponse:
@@ -319,7 +306,7 @@ class HoldAdmin(FactVersionAdmin):
             "title": f"Exempt from hold {hold.head}",
             "intro": (
                 f"Placed by {hold.placed_by} ({hold.reason_code}). It stops "
-                f"{_say_targets(holds.targets_of(hold))}.\n"
+                f"{say_targets(holds.targets_of(hold))}.\n"
                 "What matches every field that you fill in goes on being sold under it. Several values in one field "
                 "are alternatives. Other holds, agreements and approvals count as before."
             ),
@@ -347,87 +334,6 @@ class HoldAdmin(FactVersionAdmin):
                 return desk_page(self, request, "desk/exempt_confirm.html", form=form, **context)
         return desk_page(self, request, "desk/act.html", form=form, **context)
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.end_exemption)
-        own = path("<int:fact_id>/exemptions/<int:part>/end/", view, name="end_exemption")
-        return [own, *super().get_urls()]
-
-    def end_exemption(self, request: HttpRequest, fact_id: int, part: int) -> HttpResponse:
-        require(request, MAY_STOP)
-        fact = get_object_or_404(Fact, pk=fact_id, kind=Fact.Kind.HOLD)
-        hold = holds.current(fact)
-        exemption = holds.exemptions_of(hold).get(part)
-        if exemption is None:
-            raise Http404
-        at = clock.now()
-        if not _is_in_force(hold) or exemption.valid_until <= at:
-            messages.error(request, f"Exemption {part} from hold {fact} is over; nothing is left to end.")
-            return HttpResponseRedirect(change_url(hold))
-        try:
-            fallen = withdrawals.falls_with_exemption(hold, part, at=at)
-        except DecisionUnavailable:
-            return undecided_page(
-                self,
-                request,
-                title=f"End exemption {part} from hold {fact}",
-                form=EndExemptionForm(request.POST or None, subject=(hold, part)),
-                original=hold,
-                cancel_url=change_url(hold),
-            )
-        seen = " ".join(str(offer.pk) for offer, _ in fallen)
-        if len(seen) > LONGEST_SEEN:
-            seen = hashlib.sha256(seen.encode()).hexdigest()
-        falls = [(_as_impact(offer), say_reasons(answer.reason_codes)) for offer, answer in fallen[:SHOWN]]
-        vendors = len({offer.listing.vendor_id for offer, _ in fallen})
-        count = "1 live offer falls" if len(fallen) == 1 else f"{len(fallen)} live offers fall"
-        if fallen:
-            count += f", of {vendors} vendor{'' if vendors == 1 else 's'}"
-        context: dict[str, Any] = {
-            "title": f"End exemption {part} from hold {fact}",
-            "intro": (
-                f"It lets through {_say_targets(exemption.targets)}.\n"
-                f"When you end it {count}: from that moment on none of it can be sold, and the pages follow within "
-                "seconds. Orders already placed go their way."
-            ),
-            "original": hold,
-            "cancel_url": change_url(hold),
-            "falls": falls,
-            "falling": len(fallen),
-            "shown": SHOWN,
-            "is_danger": True,
-        }
-        form = EndExemptionForm(initial={"seen": seen}, subject=(hold, part))
-        if request.method == "POST":
-            form = EndExemptionForm(request.POST, subject=(hold, part))
-            if request.POST.get("seen") != seen:
-                context["moved"] = (
-                    "The world moved since you looked. Nothing was done. This is what falls now."
-                )
-                typed = request.POST.copy()
-                typed["seen"] = seen
-                form = EndExemptionForm(typed, subject=(hold, part))
-            elif form.is_valid():
-                try:
-                    messages.success(request, form.run(by=actor_of(request), at=at))
-                    return HttpResponseRedirect(change_url(holds.current(fact)))
-                except InvalidFact as error:
-                    form.refuse(error.field, error.message)
-        return desk_page(self, request, "desk/act.html", form=form, **context)
-
-
-def _is_in_force(hold: HoldVersion) -> bool:
-    return hold.rev_to is None and hold.released_at is None and hold.valid_until > clock.now()
-
-
-def _say_targets(targets: Iterable[tuple[str, str]]) -> str:
-    """Values of one dimension are alternatives, the dimensions hold together."""
-    values: dict[str, list[str]] = defaultdict(list)
-    for (dimension, _), name in name_targets(targets).items():
-        values[dimension].append(name)
-    return " and ".join(
-        f"{dimension} {say_list(sorted(names), last=' or ')}" for dimension, names in sorted(values.items())
-    )
-
 
 def _say_end(until: datetime) -> str:
     return "as long as the hold stands" if until >= FOREVER else say_end(until)
@@ -438,19 +344,8 @@ def _say_exemption(exemption: Exemption, at: datetime) -> list[tuple[str, str]]:
     if exemption.valid_from > at:
         starts += "; nothing comes back before"
     return [
-        ("Goes on being sold", _say_targets(exemption.targets)),
+        ("Goes on being sold", say_targets(exemption.targets)),
         ("From (UTC)", starts),
         ("Until (UTC)", _say_end(exemption.valid_until)),
         ("Note", exemption.note),
     ]
-
-
-def _as_impact(offer: ListingHost) -> dict[str, Any]:
-    """As the tables of a preview name an offer."""
-    return {
-        "sku": offer.listing.sku,
-        "vendor_name": offer.listing.vendor.name,
-        "device_name": str(offer.listing.variant.device),
-        "model_number": offer.listing.variant.model_number,
-        "host_code": offer.host.code,
-    }

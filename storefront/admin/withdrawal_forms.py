@@ -1,5 +1,7 @@
-"""The forms of a withdrawal: the word behind it, and for a hold what it stops."""
+"""The forms of a withdrawal: the word behind it, what is taken away, and from when on."""
 
+import hashlib
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -16,17 +18,23 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from authorization import agreements, clock
+from authorization import agreements, approvals, clock, policies
+from authorization.actors import Actor
 from authorization.holds import SUSPENDABLE
-from authorization.models import Fact, HoldTarget, HoldVersion, ScopeTerm
+from authorization.models import Assurance, Fact, HoldTarget, HoldVersion, PolicyVersion, ScopeTerm
+from authorization.policies import PolicyTerms
 from authorization.revocations import (
     WITHDRAWAL_REASONS,
     Change,
+    EndAffiliation,
+    EndExemption,
     NarrowAgreement,
     PlaceHold,
+    RestrictApproval,
     RevokeAgreement,
     RevokeApproval,
     RevokeEquipment,
+    SetPolicy,
 )
 from authorization.rules import ALL
 from carriers.models import HostCarrier
@@ -36,14 +44,16 @@ from storefront.admin.desk import ANY, InstantField, say_end, say_list
 _NOT_OF_AGREEMENTS = {"CARRIER_TESTS_PENDING", "CARRIER_WITHDRAWS"}
 _NOT_OF_APPROVALS = {"MANUFACTURER_DISCLAIMS", "AGREEMENT_TERMINATED", "VENDOR_CONDUCT"}
 _NOT_OF_EQUIPMENT = _NOT_OF_AGREEMENTS | _NOT_OF_APPROVALS
+# Fields that say on whose word and why; the others say what, and from when on.
+_WORD = ("requested_by", "reason_code", "word_received_at", "note", "seen")
 
 
-def _reasons(*, without: set[str]) -> list[tuple[str, str]]:
+def reasons_without(without: set[str]) -> list[tuple[str, str]]:
     return [(code, f"{title} ({code})") for code, title in WITHDRAWAL_REASONS.items() if code not in without]
 
 
 class WithdrawalForm(forms.Form):
-    """The word behind a withdrawal. `seen` is the impact that the last page showed."""
+    """The word behind a withdrawal. `seen` is the impact that the last page showed; `subject` what it is about."""
 
     requested_by = forms.CharField(
         max_length=150,
@@ -60,37 +70,69 @@ class WithdrawalForm(forms.Form):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text="What was said, by whom, by which way; kept in the ledger",
     )
+    effective_at = InstantField(
+        required=False,
+        label="Takes effect at (UTC)",
+        help_text="Empty: at once. Of a later time: until then all stays on sale, and it can be cancelled",
+    )
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
 
     reasons: list[tuple[str, str]] = []
     # What confirming it records, and the words for it where no offer falls.
     noun = "revocation"
     record_label = "Record the revocation"
+    # What cannot be sold any more, as "nothing of ... can be sold".
+    said_of = "it"
     # What it does is typed in, not given: the first page asks before it can show an impact.
     asks_first = False
+    # May be decided now for a time to come.
+    can_wait = True
     hint = ""
 
-    def __init__(self, *args: Any, fact: Fact | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, subject: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fact = fact
+        self.subject = subject
         self.fields["reason_code"].choices = self.reasons  # type: ignore[attr-defined]
+        if not self.can_wait:
+            del self.fields["effective_at"]
 
-    def clean_word_received_at(self) -> datetime:
-        value: datetime = self.cleaned_data["word_received_at"]
-        if value > clock.now():
+    def clean_word_received_at(self) -> datetime | None:
+        value: datetime | None = self.cleaned_data["word_received_at"]
+        if value is not None and value > clock.now():
             raise forms.ValidationError("The word cannot have been received in the future; correct the time.")
         return value
 
-    def change(self) -> Change:
+    def clean_effective_at(self) -> datetime | None:
+        value: datetime | None = self.cleaned_data["effective_at"]
+        if value is not None and value <= clock.now():
+            raise forms.ValidationError("That time is past; leave it empty for at once, or take a later one.")
+        return value
+
+    def change(self, *, by: Actor, at: datetime) -> Change:
         raise NotImplementedError
+
+    def takes_effect_at(self) -> datetime | None:
+        """When it is to take effect, if not at once."""
+        value: datetime | None = getattr(self, "cleaned_data", {}).get("effective_at")
+        return value
+
+    def asked(self) -> str:
+        """What is asked for, apart from the word behind it: a short hash."""
+        asked = {name: str(self[name].value() or "") for name in self.fields if name not in _WORD}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
     def is_imaginable(self) -> bool:
         """Whether there is a change to look at, though the rest of the form may be wrong."""
-        return True
+        return not any(name not in _WORD for name in self.errors)
 
     def says(self) -> tuple[tuple[str, str], ...]:
         """What was chosen beside the word, for the page that asks to confirm it."""
-        return ()
+        later = self.takes_effect_at()
+        return () if later is None else (("Takes effect (UTC)", f"{later:%Y-%m-%d %H:%M:%S}"),)
+
+    def named_attributes(self) -> list[tuple[str, str]]:
+        """Attributes of variants that it names, as targets of a hold."""
+        return []
 
     def chosen_reason(self) -> str:
         """The reason on the page, also before the rest of the form is valid."""
@@ -98,19 +140,22 @@ class WithdrawalForm(forms.Form):
 
 
 class RevokeAgreementForm(WithdrawalForm):
-    reasons = _reasons(without=_NOT_OF_AGREEMENTS)
+    reasons = reasons_without(_NOT_OF_AGREEMENTS)
 
-    def change(self) -> Change:
-        return RevokeAgreement(self.fact.pk, self.chosen_reason())  # type: ignore[union-attr]
+    def change(self, *, by: Actor, at: datetime) -> Change:
+        return RevokeAgreement(self.subject.pk, self.chosen_reason())
 
 
 class NarrowAgreementForm(WithdrawalForm):
     """What an agreement is still to cover. It opens on what it covers now; a term left as it is stays."""
 
-    reasons = _reasons(without=_NOT_OF_AGREEMENTS)
+    reasons = reasons_without(_NOT_OF_AGREEMENTS)
     noun = "narrower agreement"
     record_label = "Record the narrower agreement"
+    said_of = "what it covers no longer"
     asks_first = True
+    # Its own end says from when on.
+    can_wait = False
     hint = "The form opens on what it covers now. Take away what it is to cover no longer; nothing can be added here."
     term_fields = ("models", "territories", "channels", "conditions", "valid_until", "may_sublicense")
 
@@ -139,11 +184,9 @@ class NarrowAgreementForm(WithdrawalForm):
     field_order = term_fields
 
     def __init__(
-        self, *args: Any, fact: Fact | None = None, initial: dict[str, Any] | None = None, **kwargs: Any
+        self, *args: Any, subject: Fact, initial: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        if fact is None:
-            raise TypeError("An agreement to narrow is needed.")
-        self.version = agreements.current(fact)
+        self.version = agreements.current(subject)
         self.scope: dict[str, list[str]] = {dimension: [] for dimension in ScopeTerm.Dimension.values}
         self.scope |= agreements.scope_of(self.version)
         now = {
@@ -152,7 +195,7 @@ class NarrowAgreementForm(WithdrawalForm):
             "conditions": self.scope["condition"],
             "may_sublicense": self.version.may_sublicense,
         }
-        super().__init__(*args, fact=fact, initial=now | (initial or {}), **kwargs)
+        super().__init__(*args, subject=subject, initial=now | (initial or {}), **kwargs)
         ends = say_end(self.version.valid_until)
         self.fields[
             "valid_until"
@@ -191,10 +234,10 @@ class NarrowAgreementForm(WithdrawalForm):
     def clean_conditions(self) -> list[str]:
         return self._one_or_all(self.cleaned_data["conditions"])
 
-    def is_imaginable(self) -> bool:
-        return not any(name in self.errors for name in self.term_fields)
+    def change(self, *, by: Actor, at: datetime) -> NarrowAgreement:
+        return self._narrower()
 
-    def change(self) -> NarrowAgreement:
+    def _narrower(self) -> NarrowAgreement:
         cleaned, version = self.cleaned_data, self.version
         chosen = {variant.pk for variant in cleaned["models"]}
         models = None
@@ -216,7 +259,7 @@ class NarrowAgreementForm(WithdrawalForm):
 
     def says(self) -> tuple[tuple[str, str], ...]:
         """The terms that change, each as it is and as it would be."""
-        change = self.change()
+        change = self._narrower()
         said: list[tuple[str, str]] = []
         if change.models is not None:
             named = say_list([variant.model_number for variant in self.cleaned_data["models"]])
@@ -254,17 +297,175 @@ class NarrowAgreementForm(WithdrawalForm):
 
 
 class RevokeApprovalForm(WithdrawalForm):
-    reasons = _reasons(without=_NOT_OF_APPROVALS)
+    reasons = reasons_without(_NOT_OF_APPROVALS)
 
-    def change(self) -> Change:
-        return RevokeApproval(self.fact.pk, self.chosen_reason())  # type: ignore[union-attr]
+    def change(self, *, by: Actor, at: datetime) -> Change:
+        return RevokeApproval(self.subject.pk, self.chosen_reason())
+
+
+class RestrictApprovalForm(WithdrawalForm):
+    """Limits on an approval in force. It opens on what it says now."""
+
+    reasons = reasons_without(_NOT_OF_APPROVALS)
+    noun = "limits"
+    record_label = "Record the limits"
+    said_of = "what it approves no longer"
+    asks_first = True
+    can_wait = False
+    hint = "It stays an approval, with limits. Software that you leave out is no longer approved from now on."
+
+    limits = forms.CharField(
+        max_length=300,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What is limited, in plain words, e.g. LTE B12 off",
+    )
+    waived_until = InstantField(
+        required=False,
+        label="Waived until (UTC)",
+        help_text="When the waiver runs out, and the approval with it; empty: it rests on none",
+    )
+    software_from = forms.CharField(
+        required=False,
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The first software version that is approved; empty: any",
+    )
+    software_until = forms.CharField(
+        required=False,
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The first one that is no longer; empty: all later ones are",
+    )
+
+    term_fields = ("limits", "waived_until", "software_from", "software_until")
+    field_order = term_fields
+
+    def __init__(
+        self, *args: Any, subject: Fact, initial: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        self.version = approvals.current(subject)
+        now = {name: getattr(self.version, name) for name in self.term_fields}
+        super().__init__(*args, subject=subject, initial=now | (initial or {}), **kwargs)
+
+    def change(self, *, by: Actor, at: datetime) -> Change:
+        terms = {name: self.cleaned_data[name] for name in self.term_fields}
+        return RestrictApproval(fact_id=self.subject.pk, reason_code=self.chosen_reason(), **terms)
+
+    def says(self) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (str(self.fields[name].label or name.replace("_", " ").capitalize()), f"{now} → {then}")
+            for name in self.term_fields
+            if (now := _say_term(getattr(self.version, name))) != (then := _say_term(self.cleaned_data[name]))
+        )
 
 
 class RevokeEquipmentForm(WithdrawalForm):
-    reasons = _reasons(without=_NOT_OF_EQUIPMENT)
+    reasons = reasons_without(_NOT_OF_EQUIPMENT)
 
-    def change(self) -> Change:
-        return RevokeEquipment(self.fact.pk, self.chosen_reason())  # type: ignore[union-attr]
+    def change(self, *, by: Actor, at: datetime) -> Change:
+        return RevokeEquipment(self.subject.pk, self.chosen_reason())
+
+
+class EndAffiliationForm(WithdrawalForm):
+    reasons = reasons_without(_NOT_OF_AGREEMENTS)
+    noun = "end of the affiliation"
+    record_label = "End the affiliation"
+    said_of = "what had leave through it alone"
+
+    def change(self, *, by: Actor, at: datetime) -> Change:
+        return EndAffiliation(self.subject.pk, self.chosen_reason())
+
+
+class EndExemptionForm(WithdrawalForm):
+    """`subject`: the hold, and the number of its exemption."""
+
+    reasons = reasons_without(set())
+    noun = "end of the exemption"
+    record_label = "End the exemption"
+    said_of = "what it let through"
+
+    def change(self, *, by: Actor, at: datetime) -> Change:
+        fact, part = self.subject
+        return EndExemption(fact.pk, part, self.chosen_reason())
+
+
+class PolicyForm(WithdrawalForm):
+    """Which grounds the shop enforces from now on."""
+
+    reasons = reasons_without(_NOT_OF_AGREEMENTS | {"MANUFACTURER_DISCLAIMS", "AGREEMENT_TERMINATED"})
+    noun = "policy"
+    record_label = "Set the policy"
+    said_of = "what it forbids"
+    asks_first = True
+    can_wait = False
+    hint = "The form opens on the policy in force."
+
+    name = forms.CharField(
+        max_length=100, widget=UnfoldAdminTextInputWidget, help_text="Shoppers may read it"
+    )
+    territory = forms.CharField(
+        required=False,
+        max_length=2,
+        initial=ALL,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="ISO 3166-1 code, or * for all; one for a territory stands before the one for all",
+    )
+    is_agreement_enforced = forms.BooleanField(
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanWidget,
+        label="A vendor needs agreements that lead to the manufacturer",
+    )
+    minimum_assurance = forms.ChoiceField(
+        choices=Assurance.choices,
+        initial=Assurance.VERIFIED,
+        widget=UnfoldAdminSelectWidget,
+        help_text="What an agreement must at least be",
+    )
+    is_carrier_approval_enforced = forms.BooleanField(
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanWidget,
+        label="A phone needs the host carrier's approval",
+    )
+    is_conditional_approval_enough = forms.BooleanField(
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanWidget,
+        label="An approval with limits is enough",
+    )
+    is_equipment_authorization_enforced = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanWidget,
+        label="A phone needs the regulator's equipment authorization",
+    )
+    minimum_radio = forms.ChoiceField(
+        choices=PolicyVersion.Radio.choices,
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="What a phone must at least do on the host's network",
+    )
+
+    term_fields = tuple(PolicyTerms.__annotations__)
+    field_order = term_fields
+
+    def clean_territory(self) -> str:
+        return self.cleaned_data["territory"].upper() or ALL
+
+    def change(self, *, by: Actor, at: datetime) -> Change:
+        terms = {name: self.cleaned_data[name] for name in self.term_fields}
+        return SetPolicy(reason_code=self.chosen_reason(), **terms)
+
+    def says(self) -> tuple[tuple[str, str], ...]:
+        """All of it, and what the policy before said of each where that differs."""
+        before = policies.current_policy(clock.now(), self.cleaned_data["territory"])
+        said = []
+        for name in self.term_fields:
+            now = _say_term(self.cleaned_data[name])
+            was = now if before is None else _say_term(getattr(before, name))
+            label = str(self.fields[name].label or name.replace("_", " ").capitalize())
+            said.append((label, now if was == now else f"{was} → {now}"))
+        return tuple(said)
 
 
 class TargetsForm(forms.Form):
@@ -376,7 +577,7 @@ class TargetsForm(forms.Form):
 class HoldForm(TargetsForm, WithdrawalForm):
     """A hold also says what it stops."""
 
-    reasons = _reasons(without=set())
+    reasons = reasons_without(set())
     noun = "hold"
     record_label = "Place the hold"
     asks_first = True
@@ -419,11 +620,18 @@ class HoldForm(TargetsForm, WithdrawalForm):
         return list(found.values())
 
     def is_imaginable(self) -> bool:
-        return not self.has_target_errors() and bool(self.change().targets)
+        is_wrong = self.has_target_errors() or "effective_at" in self.errors
+        return not is_wrong and bool(self._all_targets())
 
-    def change(self) -> PlaceHold:
+    def named_attributes(self) -> list[tuple[str, str]]:
+        return getattr(self, "cleaned_data", {}).get("attributes") or []
+
+    def _all_targets(self) -> list[tuple[str, str]]:
+        return self.targets() + [("fact", str(pk)) for pk in self.cleaned_data["facts"]]
+
+    def change(self, *, by: Actor, at: datetime) -> PlaceHold:
         cleaned = self.cleaned_data
-        targets = self.targets() + [("fact", str(pk)) for pk in cleaned["facts"]]
+        targets = self._all_targets()
         return PlaceHold(
             code=cleaned.get("code", ""),
             placed_by=cleaned.get("requested_by", ""),
@@ -432,6 +640,14 @@ class HoldForm(TargetsForm, WithdrawalForm):
             targets=tuple(sorted(targets)),
             reach=cleaned["reach"],
         )
+
+
+def _say_term(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return say_end(value)
+    return str(value or "none")
 
 
 def _say_terms(values: Iterable[str]) -> str:

@@ -1,376 +1,157 @@
-"""Taking authority away: look at what falls, say why, confirm, and see the removal proceed.
+"""Withdrawals of authority that were made: how far each is, what waits, and the way back.
 
-Two pages and one rule: nothing is done that was not looked at. The first page shows the impact and asks for
-the word behind it; the second shows the impact again and does it. When the world moved in between, the first
-page comes back with the difference, and with everything that was typed.
+Where one begins is storefront.admin.beginnings, its two pages are storefront.admin.front_door.
 """
 
-import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
-from authorization import agreements, approvals, clock, equipment, sweeps
+from authorization import clock, reinstatements, revocations, sweeps
+from authorization.actors import Actor
 from authorization.decisions import DecisionUnavailable
 from authorization.facts import InvalidFact
-from authorization.models import AgreementVersion, Fact, HoldTarget, Revocation, Sweep, SweepChunk
-from authorization.revocations import (
-    WITHDRAWAL_REASONS,
-    OfferImpact,
-    Preview,
-    WorldMoved,
-)
-from catalog.models import Listing, VariantAttribute
+from authorization.models import Delisting, Fact, PendingChange, Reinstatement, Revocation
+from authorization.revocations import WITHDRAWAL_REASONS, Preview, Undo
 from storefront import withdrawals
+from storefront.admin import way_back
+from storefront.admin.beginnings import Beginnings
 from storefront.admin.desk import (
-    UNDECIDED,
+    ActForm,
     ReadOnlyAdmin,
-    ReadOnlyInline,
+    RecordAdmin,
     change_url,
-    changelist_url,
     desk_page,
-    next_code,
+    number_in,
     require,
     say_reasons,
+    undecided_page,
 )
-from storefront.admin.withdrawal_forms import (
-    HoldForm,
-    NarrowAgreementForm,
-    RevokeAgreementForm,
-    RevokeApprovalForm,
-    RevokeEquipmentForm,
-    WithdrawalForm,
-)
+from storefront.admin.front_door import SHOWN, returns_context
+from storefront.admin.numbers import steps_for_page
+from storefront.admin.pending import MAY_DECIDE, say_wait
+from storefront.admin.sweeps import say_progress
 from storefront.models import Order
+from storefront.numbers import timeline_of
 from storefront.proofs import proof_link
 from storefront.requests import actor_of
-from storefront.withdrawals import WithdrawalPreview
 
-# Offers named on a page; the counts are always of all.
-SHOWN = 200
-# Offers whose ids a page carries along to say what moved; with more, it compares the numbers only.
-COMPARED = 5000
+MAY_UNDO = "authorization.add_reinstatement"
 
+Kind, State = PendingChange.Kind, PendingChange.State
 
-# --- what a page shows --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What moved since the last page: offers that fall now and did not, and so on."""
-
-    lines: tuple[str, ...]
-
-
-def _seen(impact: Preview) -> str:
-    falls, survives = [i.offer_id for i in impact.falls], [i.offer_id for i in impact.survives]
-    seen: dict[str, Any] = {"counts": [len(falls), len(survives)]}
-    if len(falls) + len(survives) <= COMPARED:
-        seen |= {"falls": falls, "survives": survives}
-    return json.dumps(seen)
+# What a withdrawal is at, in the words of lists and pages, each with its colour.
+TO_COME, CANCELLED, UNDONE = "to come", "cancelled", "undone"
+WAITS_FOR_PERSON, WAITS_FOR_WORKER, GOING, DONE = (
+    "waits for a second person",
+    "waits for a worker",
+    "pages going",
+    "done",
+)
+STATE_COLOURS = {
+    TO_COME: "info",
+    CANCELLED: "default",
+    UNDONE: "default",
+    WAITS_FOR_PERSON: "warning",
+    WAITS_FOR_WORKER: "warning",
+    GOING: "info",
+    DONE: "success",
+}
 
 
-def _difference(seen: str, impact: Preview) -> Difference | None:
-    """None when the page before showed the same, or there was none."""
-    before, now = _read_seen(seen), _read_seen(_seen(impact))
-    if before == now or not before:
-        return None
-    lines: list[str] = []
-    for name, said, offers in (("falls", "fall", impact.falls), ("survives", "survive", impact.survives)):
-        if name in before and name in now:
-            old, new = set(before[name]), set(now[name])
-            added = [offer for offer in offers if offer.offer_id not in old]
-            lines += [f"Now also would {said}: {_say(offer)}." for offer in added[:SHOWN]]
-            if gone := len(old - new):
-                lines.append(f"{gone} that would {said} before would not now.")
-    if not lines:
-        fell, survived = len(impact.falls), len(impact.survives)
-        lines.append(f"Now {fell} offers would fall and {survived} would survive; before it was otherwise.")
-    return Difference(tuple(lines))
+class UndoForm(ActForm):
+    submit_label = "Undo the withdrawal"
 
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Why it is undone, and who said so; kept beside the withdrawal, which stays on record",
+    )
+    is_mistake = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanWidget,
+        label="It was a mistake: the withdrawal should not have been made",
+    )
+    # What the page showed.
+    digest = forms.CharField(required=False, widget=forms.HiddenInput)
 
-def _read_seen(seen: str) -> dict[str, list[int]]:
-    """What `_seen` wrote. It has been at the browser: anything else counts as nothing seen."""
-    try:
-        read = json.loads(seen)
-    except ValueError:
-        return {}
-    if not isinstance(read, dict) or not all(isinstance(ids, list) for ids in read.values()):
-        return {}
-    return {name: [pk for pk in ids if isinstance(pk, int)] for name, ids in read.items()}
-
-
-def _say(offer: OfferImpact) -> str:
-    return f"{offer.sku} of {offer.vendor_name} on {offer.host_code}"
-
-
-def _preview_context(preview: WithdrawalPreview) -> dict[str, Any]:
-    impact = preview.impact
-    vendors = len({offer.vendor_name for offer in impact.falls})
-    return {
-        "preview": preview,
-        "falls": [(offer, say_reasons(list(offer.reason_codes))) for offer in impact.falls[:SHOWN]],
-        "survives": [(offer, ", ".join(offer.evidence_codes)) for offer in impact.survives[:SHOWN]],
-        "shown": SHOWN,
-        "vendors": f"of {vendors} vendor{'' if vendors == 1 else 's'}",
-        "orders": [(order, change_url(order)) for order in preview.first_orders],
-    } | returns_context(impact)
-
-
-def returns_context(impact: Preview) -> dict[str, Any]:
-    """What would come back, as desk/returns.html shows it."""
-    return {
-        "returns": [(offer, ", ".join(offer.evidence_codes)) for offer in impact.returns[:SHOWN]],
-        "returning": len(impact.returns),
-        "shown": SHOWN,
-    }
-
-
-# --- the pages ----------------------------------------------------------------------------------------------
-
-
-class SweepChunkInline(ReadOnlyInline):
-    model = SweepChunk
-    fields = ("first_offer_id", "last_offer_id", "done_at", "decided", "delisted", "reinstated")
-    show_change_link = False
-    show_title = False
-
-
-@admin.register(Sweep)
-class SweepAdmin(ReadOnlyAdmin):
-    list_display = ("revision", "revocation", "fact", "started_at", "finished_at")
-    list_filter = (("finished_at", admin.EmptyFieldListFilter), "started_at")
-    list_select_related = ("revision", "revocation__fact", "fact")
-    search_fields = ("fact__code", "=revision__n")
-    ordering = ("-id",)
-    inlines = (SweepChunkInline,)
+    def run(self, *, by: Actor, at: datetime) -> str:
+        impact: Preview = self.subject[1]
+        withdrawals.undo(
+            revocation=self.subject[0],
+            reason=self.cleaned_data["reason"],
+            is_mistake=self.cleaned_data["is_mistake"],
+            by=by,
+            at=at,
+            returns=len(impact.returns),
+        )
+        return "Undone. What nothing else stops comes back within moments; this page says what did."
 
 
 @admin.register(Revocation)
-class RevocationAdmin(ReadOnlyAdmin):
-    """Withdrawals that were made. A row's page shows how far the removal is, and where its proof is."""
+class RevocationAdmin(Beginnings, ReadOnlyAdmin):
+    """A row's page shows how far the removal is, and where its proof is."""
 
     list_display = (
-        "fact",
-        "kind",
+        "what",
+        "show_state",
+        "falls",
         "requested_by",
         "reason_code",
-        "word_received_at",
         "effective_at",
+        "word_received_at",
         "actor",
-        "preview_falls",
-        "is_swept",
     )
     list_filter = ("kind", "reason_code", "effective_at")
     list_select_related = ("fact", "sweep")
-    search_fields = ("fact__code", "requested_by", "note", "actor")
+    search_fields = ("fact__code", "subject", "requested_by", "note", "actor")
     ordering = ("-id",)
 
-    @display(description="pages gone", boolean=True)
-    def is_swept(self, revocation: Revocation) -> bool:
-        return hasattr(revocation, "sweep") and revocation.sweep.finished_at is not None
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Revocation]:
+        rows: QuerySet[Revocation] = super().get_queryset(request)
+        return rows.prefetch_related("pending_changes", "reinstatements__fact")
+
+    @display(description="withdrawal", ordering="kind")
+    def what(self, revocation: Revocation) -> str:
+        return capfirst(str(revocation))
+
+    @display(description="offers that fell", ordering="preview_falls")
+    def falls(self, revocation: Revocation) -> str:
+        return f"{revocation.preview_falls:,}"
+
+    @display(description="state", label=STATE_COLOURS)
+    def show_state(self, revocation: Revocation) -> str:
+        return say_state(revocation)
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        own = [
-            path("revoke-agreement/<int:fact_id>/", view(self.revoke_agreement), name="revoke_agreement"),
-            path("narrow-agreement/<int:fact_id>/", view(self.narrow_agreement), name="narrow_agreement"),
-            path("revoke-approval/<int:fact_id>/", view(self.revoke_approval), name="revoke_approval"),
-            path("revoke-equipment/<int:fact_id>/", view(self.revoke_equipment), name="revoke_equipment"),
-            path("place-hold/", view(self.place_hold), name="place_hold"),
-        ]
-        return [*own, *super().get_urls()]
-
-    def revoke_agreement(self, request: HttpRequest, fact_id: int) -> HttpResponse:
-        require(request, "authorization.add_revocation")
-        fact = get_object_or_404(Fact, pk=fact_id, kind=Fact.Kind.AGREEMENT)
-        version = agreements.current(fact)
-        about = f"{version.grantor} lets {version.grantee} sell ({version.get_assurance_display()})."
-        initial = {"requested_by": version.grantor.name, "reason_code": "MANUFACTURER_DISCLAIMS"}
-        return self._withdraw(
-            request,
-            RevokeAgreementForm,
-            title=f"Revoke agreement {fact}",
-            about=about,
-            initial=initial,
-            fact=fact,
-        )
-
-    def narrow_agreement(self, request: HttpRequest, fact_id: int) -> HttpResponse:
-        require(request, "authorization.add_revocation")
-        fact = get_object_or_404(Fact, pk=fact_id, kind=Fact.Kind.AGREEMENT)
-        version = agreements.current(fact)
-        if version.state == AgreementVersion.State.REVOKED or version.valid_until <= clock.now():
-            messages.error(request, f"{fact} is over; nothing is left of it to narrow.")
-            return HttpResponseRedirect(changelist_url(self))
-        about = f"{version.grantor} lets {version.grantee} sell ({version.get_assurance_display()})."
-        return self._withdraw(
-            request,
-            NarrowAgreementForm,
-            title=f"Narrow agreement {fact}",
-            about=about,
-            initial={"requested_by": version.grantor.name, "reason_code": "MANUFACTURER_DISCLAIMS"},
-            fact=fact,
-        )
-
-    def revoke_approval(self, request: HttpRequest, fact_id: int) -> HttpResponse:
-        require(request, "authorization.add_revocation")
-        fact = get_object_or_404(Fact, pk=fact_id, kind=Fact.Kind.APPROVAL)
-        version = approvals.current(fact)
-        about = f"{version.variant} on {version.host} ({version.get_state_display()})."
-        initial = {"requested_by": version.host.name, "reason_code": "CARRIER_WITHDRAWS"}
-        return self._withdraw(
-            request,
-            RevokeApprovalForm,
-            title=f"Revoke approval {fact}",
-            about=about,
-            initial=initial,
-            fact=fact,
-        )
-
-    def revoke_equipment(self, request: HttpRequest, fact_id: int) -> HttpResponse:
-        require(request, "authorization.add_revocation")
-        fact = get_object_or_404(Fact, pk=fact_id, kind=Fact.Kind.EQUIPMENT)
-        version = equipment.current(fact)
-        about = (
-            f"{version.variant} in {version.territory}, by {version.regulator} {version.identifier}".strip()
-        )
-        initial = {"requested_by": version.regulator, "reason_code": "REGULATOR_ORDER"}
-        return self._withdraw(
-            request,
-            RevokeEquipmentForm,
-            title=f"Revoke equipment authorization {fact}",
-            about=f"{about}.",
-            initial=initial,
-            fact=fact,
-        )
-
-    def place_hold(self, request: HttpRequest) -> HttpResponse:
-        require(request, "authorization.add_revocation")
-        initial: dict[str, Any] = {
-            "code": next_code("HOLD", Fact.Kind.HOLD),
-            "reason_code": "SHOP_REVIEW",
-            "requested_by": settings.SHOP_NAME,
-            "facts": request.GET.get("facts", ""),
-        }
-        if (
-            listing := Listing.objects.select_related("vendor")
-            .filter(pk=_number(request.GET.get("listing")))
-            .first()
-        ):
-            initial["listings"] = f"{listing.vendor.slug}/{listing.sku}"
-        about = (
-            "What matches every field that you fill in is not sold until the hold is released. Several "
-            "values in one field are alternatives. A hold never ends by itself, and releasing it releases "
-            "no other."
-        )
-        return self._withdraw(
-            request, HoldForm, title="Place a hold", about=about, initial=initial, fact=None
-        )
-
-    def _withdraw(
-        self,
-        request: HttpRequest,
-        form_class: type[WithdrawalForm],
-        *,
-        title: str,
-        about: str,
-        initial: dict[str, Any],
-        fact: Fact | None,
-    ) -> HttpResponse:
-        page = _WithdrawalPage(self, request, title, about)
-        try:
-            return self._step(page, request, form_class, initial=initial, fact=fact)
-        except DecisionUnavailable:
-            messages.error(request, UNDECIDED)
-            form = form_class(request.POST or None, initial=initial, fact=fact)
-            for field in form.fields.values():
-                # What was typed is kept, not complained about.
-                field.required = False
-            response = page.ask(form, None)
-            response.status_code = 503
-            return response
-
-    def _step(
-        self,
-        page: "_WithdrawalPage",
-        request: HttpRequest,
-        form_class: type[WithdrawalForm],
-        *,
-        initial: dict[str, Any],
-        fact: Fact | None,
-    ) -> HttpResponse:
-        at = clock.now()
-        if request.method != "POST":
-            initial["word_received_at"] = at.replace(microsecond=0)
-            form = form_class(initial=initial, fact=fact)
-            if form.asks_first:
-                return page.ask(form, None)
-            try:
-                return page.ask(form, withdrawals.preview(form.change(), at=at))
-            except InvalidFact as error:
-                messages.error(request, error.message)
-                return HttpResponseRedirect(changelist_url(self))
-        form = form_class(request.POST, fact=fact)
-        step = request.POST.get("step")
-        if step == "look":
-            # Only what is stopped counts yet; the rest is asked for, not complained about.
-            for name in ("note", "word_received_at"):
-                form.fields[name].required = False
-        if not form.is_valid():
-            return page.ask(form, _preview_if_possible(form, at))
-        try:
-            preview = withdrawals.preview(form.change(), at=at)
-            if step == "look":
-                return page.ask(form, preview)
-            if step == "back" or (moved := _difference(form.cleaned_data["seen"], preview.impact)):
-                return page.ask(form, preview, None if step == "back" else moved)
-            if step != "confirm":
-                return page.confirm(form, preview)
-            revocation = withdrawals.confirm(
-                form.change(),
-                digest=request.POST.get("digest", ""),
-                requested_by=form.cleaned_data["requested_by"],
-                word_received_at=form.cleaned_data["word_received_at"],
-                note=form.cleaned_data["note"],
-                by=actor_of(request),
-                at=at,
-            )
-        except InvalidFact as error:
-            form.add_error(error.field if error.field in form.fields else None, error.message)
-            return page.ask(form, None)
-        except WorldMoved:
-            preview = withdrawals.preview(form.change(), at=clock.now())
-            moved = _difference(form.cleaned_data["seen"], preview.impact)
-            return page.ask(
-                form, preview, moved or Difference(("The evidence behind an offer has changed.",))
-            )
-        is_less = revocation.kind == Revocation.Kind.NARROWING
-        what = "what it covers no longer" if is_less else "it"
-        messages.success(
-            request, f"Done. Since {revocation.effective_at:%H:%M:%S} UTC nothing of {what} can be sold."
-        )
-        return HttpResponseRedirect(change_url(revocation))
+        view = self.admin_site.admin_view(self.undo)
+        return [path("<int:revocation_id>/undo/", view, name="undo_withdrawal"), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         require(request, "authorization.view_revocation")
-        rows: QuerySet[Revocation] = self.get_queryset(request).select_related("fact", "revision", "sweep")
-        revocation = get_object_or_404(rows, pk=_number(object_id))
+        rows = self.get_queryset(request).select_related("fact", "revision", "sweep")
+        revocation = get_object_or_404(rows, pk=number_in(object_id))
+        at = clock.now()
+        state = say_state(revocation)
         sweep = getattr(revocation, "sweep", None)
-        progress = sweeps.progress(sweep) if sweep else {"chunks": 0, "chunks_done": 0, "delisted": 0}
+        progress = sweeps.progress(sweep) if sweep else None
         proof = getattr(revocation, "removal_proof", None)
         # While the sweep runs the page is asked for every few seconds: its own count does until then.
-        delisted = withdrawals.delistings_of(revocation, at=clock.now()) if proof else []
+        delisted = withdrawals.delistings_of(revocation, at=at) if proof else Delisting.objects.none()
+        delisted = delisted.select_related("offer__listing__vendor", "offer__host")
+        # Without a proof yet, though all offers were looked at: the party is told in a moment.
+        is_going = state in (WAITS_FOR_WORKER, GOING) or (state == DONE and proof is None)
         return desk_page(
             self,
             request,
@@ -379,92 +160,174 @@ class RevocationAdmin(ReadOnlyAdmin):
             original=revocation,
             revocation=revocation,
             reason=WITHDRAWAL_REASONS.get(revocation.reason_code, revocation.reason_code),
+            state=state,
             sweep=sweep,
             progress=progress,
-            parts=f"of {progress['chunks']}",
-            previewed=f"of {revocation.preview_falls} in the preview",
-            delisted_count=len(delisted) if proof else progress["delisted"],
+            progress_lines=say_progress(sweep, progress, at) if sweep and progress else [],
+            previewed=f"of {revocation.preview_falls:,} in the preview",
+            delisted_count=delisted.count() if proof else (progress.delisted if progress else 0),
             delisted=[(row, say_reasons(row.reason_codes)) for row in delisted[:SHOWN]],
             shown=SHOWN,
-            held_orders=Order.objects.filter(
-                state=Order.State.HELD, held_reason__startswith=f"{revocation}."
-            ).count(),
+            held_orders=Order.objects.filter(state=Order.State.HELD, held_on=revocation).count(),
             proof=proof,
             proof_link=proof_link(proof) if proof else "",
             notices=[(notice, change_url(notice)) for notice in revocation.notices.all()],
+            numbers=steps_for_page(timeline_of(revocation, at=at)),
             # Looks again by itself until the pages are gone and the proof is written.
-            refreshes=proof is None and "still" not in request.GET,
+            is_going=is_going,
+            refreshes=is_going and "still" not in request.GET,
+            **_waiting_context(request, revocation, at),
+            **_undone_context(revocation, at),
+            undo_url=_undo_url(request, revocation, state),
+            narrower_url=_narrower_url(request, revocation, state),
         )
 
-
-@dataclass(frozen=True)
-class _WithdrawalPage:
-    """The two pages of one withdrawal."""
-
-    screen: RevocationAdmin
-    request: HttpRequest
-    title: str
-    about: str
-
-    def ask(
-        self, form: WithdrawalForm, preview: WithdrawalPreview | None, moved: Difference | None = None
-    ) -> HttpResponse:
-        """Page one: the impact, and the word behind it."""
-        return self._show("desk/withdraw_ask.html", form, preview, moved=moved)
-
-    def confirm(self, form: WithdrawalForm, preview: WithdrawalPreview) -> HttpResponse:
-        """Page two: the same impact once more, and the button that does it."""
-        word = form.cleaned_data
-        said = (
-            ("On whose word", word["requested_by"]),
-            ("Reason", dict(form.reasons)[word["reason_code"]]),
-            ("Word received (UTC)", f"{word['word_received_at']:%Y-%m-%d %H:%M:%S}"),
-            ("Note", word["note"]),
-            *form.says(),
-        )
-        return self._show("desk/withdraw_confirm.html", form, preview, said=said)
-
-    def _show(
-        self, template: str, form: WithdrawalForm, preview: WithdrawalPreview | None, **context: Any
-    ) -> HttpResponse:
-        if preview is not None:
-            context |= _preview_context(preview) | {"seen": _seen(preview.impact)}
-            context["unknown_attributes"] = _unknown_attributes(form)
-        back = changelist_url(self.screen)
-        return desk_page(
-            self.screen,
-            self.request,
-            template,
-            title=self.title,
-            about=self.about,
-            form=form,
-            cancel_url=back,
-            **context,
-        )
+    def undo(self, request: HttpRequest, revocation_id: int) -> HttpResponse:
+        """What would come back, and the button that does it."""
+        require(request, MAY_UNDO)
+        revocation = get_object_or_404(Revocation.objects.select_related("fact"), pk=revocation_id)
+        back = change_url(revocation)
+        context: dict[str, Any] = {
+            "title": f"Undo: {revocation}",
+            "intro": (
+                f"Done by {revocation.actor} on the word of {revocation.requested_by}, in effect since "
+                f"{revocation.effective_at:%Y-%m-%d %H:%M:%S} UTC.\n{_IN_ITS_PLACE[revocation.kind]} What something "
+                "else stops as well stays down; the page of the withdrawal then says what and why."
+            ),
+            "original": revocation,
+            "cancel_url": back,
+        }
+        at = clock.now()
+        try:
+            reinstatements.check_undoable(revocation)
+            impact = revocations.preview(Undo(revocation.pk), at=at)
+        except InvalidFact as error:
+            messages.error(request, error.message)
+            return HttpResponseRedirect(back)
+        except DecisionUnavailable:
+            form = UndoForm(request.POST or None, subject=(revocation, None))
+            return undecided_page(self, request, form=form, **context)
+        form = UndoForm(initial={"digest": impact.digest}, subject=(revocation, impact))
+        if request.method == "POST":
+            typed = request.POST.copy()
+            typed["digest"] = impact.digest
+            form = UndoForm(typed, subject=(revocation, impact))
+            if request.POST.get("digest") != impact.digest:
+                context["moved"] = (
+                    "The world moved since you looked. Nothing was done. This is what would return now."
+                )
+            elif form.is_valid():
+                try:
+                    messages.success(request, form.run(by=actor_of(request), at=at))
+                    return HttpResponseRedirect(back)
+                except InvalidFact as error:
+                    form.refuse(error.field, error.message)
+        return desk_page(self, request, "desk/act.html", form=form, **context, **returns_context(impact))
 
 
-def _preview_if_possible(form: WithdrawalForm, at: datetime) -> WithdrawalPreview | None:
-    """What falls, while the rest of the form is still wrong; None where that very part is."""
-    if not form.is_imaginable():
-        return None
+@admin.register(Reinstatement)
+class ReinstatementAdmin(RecordAdmin):
+    """Every way back that was gone. What came back by it is on the page of its withdrawal."""
+
+    list_display = ("withdrawal", "is_mistake", "is_partial", "preview_returns", "actor", "at", "reason")
+    list_display_links = ("withdrawal",)
+    list_filter = ("is_mistake", "is_partial", "at")
+    list_select_related = ("revocation__fact",)
+    search_fields = ("revocation__fact__code", "revocation__subject", "fact__code", "actor", "reason")
+    ordering = ("-id",)
+
+    @display(description="withdrawal", ordering="revocation")
+    def withdrawal(self, reinstatement: Reinstatement) -> str:
+        return capfirst(str(reinstatement.revocation))
+
+
+# What an undo writes, kind by kind.
+_AGAIN = "What was revoked stays revoked; a new record that says the same stands in its place from now on."
+_IN_ITS_PLACE: dict[str, str] = {
+    Revocation.Kind.AGREEMENT: _AGAIN,
+    Revocation.Kind.NARROWING: "A new agreement stands beside it, which covers what it covered before.",
+    Revocation.Kind.APPROVAL: _AGAIN,
+    Revocation.Kind.RESTRICTION: "A new approval stands beside it, with the terms from before.",
+    Revocation.Kind.EQUIPMENT: _AGAIN,
+    Revocation.Kind.HOLD: "This hold is released, and no other.",
+    Revocation.Kind.EXEMPTION: "The exemption is made again, until the end that it had.",
+    Revocation.Kind.AFFILIATION: _AGAIN,
+    Revocation.Kind.POLICY: "The policy from before is set again.",
+    Revocation.Kind.GROUNDWORK: "What was recorded before is recorded again.",
+}
+
+
+def say_state(revocation: Revocation) -> str:
+    """One of STATE_COLOURS. Pending changes and reinstatements come prefetched, the sweep selected."""
+    waiting = {row.kind: row.state for row in revocation.pending_changes.all()}
+    if any(not row.is_partial for row in revocation.reinstatements.all()):
+        return UNDONE
+    if waiting.get(Kind.WITHDRAWAL) == State.CANCELLED:
+        return CANCELLED
+    if waiting.get(Kind.WITHDRAWAL) == State.OPEN:
+        return TO_COME
+    if waiting.get(Kind.REMOVAL) == State.OPEN:
+        return WAITS_FOR_PERSON
+    sweep = getattr(revocation, "sweep", None)
+    if sweep is None:
+        return WAITS_FOR_WORKER
+    return GOING if sweep.finished_at is None else DONE
+
+
+def _waiting_context(request: HttpRequest, revocation: Revocation, at: datetime) -> dict[str, Any]:
+    """What of it waits or waited, with the buttons that this person has."""
+    me = str(actor_of(request))
+    may_decide = request.user.has_perm(MAY_DECIDE)
+    context: dict[str, Any] = {"planned": None, "removal": None}
+    for row in revocation.pending_changes.all():
+        is_open = row.state == State.OPEN
+        acts: list[tuple[str, str, bool]] = []
+        if is_open and may_decide and row.kind == Kind.WITHDRAWAL:
+            acts = [("Cancel it", _act_url(row, "cancel"), False)]
+        elif is_open and may_decide and row.made_by != me:
+            acts = [
+                ("Approve: take the pages down", _act_url(row, "approve"), True),
+                ("Decline: undo the withdrawal", _act_url(row, "decline"), False),
+            ]
+        name = "planned" if row.kind == Kind.WITHDRAWAL else "removal"
+        context[name] = {
+            "row": row,
+            "is_open": is_open,
+            "wait": say_wait(row, at),
+            "acts": acts,
+            "is_mine": row.made_by == me,
+        }
+    return context
+
+
+def _act_url(row: PendingChange, act: str) -> str:
+    return reverse(f"admin:authorization_pendingchange_{act}", args=[row.pk])
+
+
+def _undone_context(revocation: Revocation, at: datetime) -> dict[str, Any]:
+    rows: list[Reinstatement] = list(revocation.reinstatements.all())
+    if not rows:
+        return {"undone": [], "came_back": None}
     try:
-        return withdrawals.preview(form.change(), at=at)
-    except InvalidFact:
-        return None
+        came_back = way_back.of_withdrawal(revocation, until=max(row.at for row in rows), at=at)
+    except DecisionUnavailable:
+        came_back = None
+    return {"undone": [(row, fact_url(row.fact)) for row in rows], "came_back": came_back}
 
 
-def _unknown_attributes(form: WithdrawalForm) -> list[str]:
-    """Attributes that the form names and no variant has. No error: the phone may be recorded later."""
-    named = getattr(form, "cleaned_data", {}).get("attributes") or []
-    return [
-        f"{name}={value}"
-        for name, value in (
-            (dimension.removeprefix(HoldTarget.ATTRIBUTE), value) for dimension, value in named
-        )
-        if not VariantAttribute.objects.filter(name=name, value=value, version__rev_to__isnull=True).exists()
-    ]
+def fact_url(fact: Fact | None) -> str:
+    return "" if fact is None else change_url(fact)
 
 
-def _number(text: str | None) -> int:
-    """A row's id from an address; 0, which no row has, for anything else."""
-    return int(text) if text and text.isascii() and text.isdecimal() else 0
+def _undo_url(request: HttpRequest, revocation: Revocation, state: str) -> str:
+    if state in (TO_COME, CANCELLED, UNDONE) or not request.user.has_perm(MAY_UNDO):
+        return ""
+    return reverse("admin:undo_withdrawal", args=[revocation.pk])
+
+
+def _narrower_url(request: HttpRequest, revocation: Revocation, state: str) -> str:
+    """Of a revoked agreement a part may come back as a new, narrower one."""
+    may_add = request.user.has_perm("authorization.add_agreementversion")
+    if revocation.kind != Revocation.Kind.AGREEMENT or state in (TO_COME, CANCELLED, UNDONE) or not may_add:
+        return ""
+    return f"{reverse('admin:authorization_agreementversion_add')}?like={revocation.fact_id}"

@@ -115,6 +115,15 @@ class Whole(serializers.IntegerField):
         return data
 
 
+class Flag(serializers.BooleanField):
+    """A JSON true or false: no text or number that reads like one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("Give true or false.", code="invalid")
+        return data
+
+
 class Amount(Text):
     """Money as text, so that no reader makes a binary fraction of it."""
 

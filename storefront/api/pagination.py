@@ -51,6 +51,18 @@ def read_page[M: Model](rows: QuerySet[M], query: dict[str, Any], *, bound_to: S
     return Page(page, _cursor(binding, page[-1].pk) if len(found) > limit else None)
 
 
+def read_latest[M: Model](rows: QuerySet[M], query: dict[str, Any], *, bound_to: Sequence[object]) -> Page[M]:
+    """The next rows by descending id."""
+    binding = _binding(query, bound_to)
+    last = _open_cursor(query, binding)
+    if last is not None:
+        rows = rows.filter(pk__lt=last[0])
+    limit = min(query["limit"], MAX_LIMIT)
+    found = list(rows.order_by("-pk")[: limit + 1])
+    page = found[:limit]
+    return Page(page, _cursor(binding, page[-1].pk) if len(found) > limit else None)
+
+
 def read_newest_first[M: Model](
     rows: QuerySet[M], query: dict[str, Any], *, by: str, bound_to: Sequence[object]
 ) -> Page[M]:

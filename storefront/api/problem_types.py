@@ -29,7 +29,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "not_found": ProblemType(
         404,
         "There is nothing here",
-        "No such path, or you have no listing under this SKU.",
+        "No such path, or nothing of yours under this SKU or id.",
         "Check the path, and the SKU letter by letter: upper and lower case differ.",
     ),
     "method_not_allowed": ProblemType(
@@ -61,6 +61,24 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "Somebody changed the listing at the same time",
         "Another request on the same listing committed first. This one stored nothing.",
         "Read the listing again, then repeat the request if it is still what you want.",
+    ),
+    "limit_reached": ProblemType(
+        409,
+        "There is no room for one more",
+        "You have as many of these as one vendor may have. Nothing was stored.",
+        "Delete one that you do not need, then send the request again.",
+    ),
+    "endpoint_disabled": ProblemType(
+        409,
+        "The webhook endpoint is switched off",
+        "Nothing is sent to an endpoint that is switched off; `disabled_reason` says why it is.",
+        "Mend the receiver, then switch the endpoint on: PUT it with `is_enabled` true.",
+    ),
+    "events_expired": ProblemType(
+        410,
+        "The events after this position are not kept any more",
+        "Events are kept for 30 days, and some that followed this position are gone: a reader would miss them.",
+        "Read your listings anew with GET /v1/listings, then read the events from the oldest kept: leave `after` out.",
     ),
     "length_required": ProblemType(
         411,

@@ -24,6 +24,8 @@ from authorization.decisions import DecisionUnavailable, InvalidQuestion
 from authorization.offers import ListingMoved, ListingRemoved
 from catalog.listings import InvalidMove
 from storefront.api.problem_types import PROBLEM_TYPES
+from storefront.events import EventsExpired, NoSuchPosition
+from storefront.webhooks import EndpointDisabled, InvalidEndpoint, TooManyEndpoints
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -154,6 +156,20 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
             return problem_response(request, "concurrent_change", str(error))
         case ListingRemoved() | InvalidMove():
             return problem_response(request, "invalid_transition", str(error))
+        case InvalidEndpoint():
+            return exception_handler(
+                invalid([FieldError(f"/{error.field}", "invalid", error.message)]), context
+            )
+        case TooManyEndpoints():
+            return problem_response(request, "limit_reached", str(error))
+        case EndpointDisabled():
+            return problem_response(request, "endpoint_disabled", str(error))
+        case EventsExpired():
+            return problem_response(request, "events_expired", _meaning("events_expired"))
+        case NoSuchPosition():
+            return exception_handler(
+                invalid([FieldError("/after", "no_such_position", str(error), "query")]), context
+            )
         case exceptions.ValidationError():
             return exception_handler(invalid(field_errors(error.detail)), context)
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():

@@ -2,10 +2,23 @@ from django.urls import path
 
 from storefront.api import problem_pages, problems
 from storefront.api.account import MeView
+from storefront.api.events import EventsView
 from storefront.api.hosts import HostsView
 from storefront.api.listings import DecisionsView, ListingsView, OneListingView, PublishView
 from storefront.api.restrictions import RestrictionsQueryView, RestrictionsView
+from storefront.api.sweeps import OneSweepView, SweepsView
 from storefront.api.variants import VariantsView
+from storefront.api.webhook_endpoints import (
+    DeliveriesView,
+    EndpointsView,
+    OneEndpointView,
+    PingView,
+    ReplayPeriodView,
+    ReplayView,
+    RotateSecretView,
+)
+
+_ENDPOINT = "webhook-endpoints/<uuid:endpoint_id>"
 
 urlpatterns = [
     path("me", MeView.as_view(), name="api-me"),
@@ -17,6 +30,16 @@ urlpatterns = [
     path("listings/<str:sku>", OneListingView.as_view(), name="api-listing"),
     path("listings/<str:sku>/publish", PublishView.as_view(), name="api-listing-publish"),
     path("listings/<str:sku>/decisions", DecisionsView.as_view(), name="api-listing-decisions"),
+    path("events", EventsView.as_view(), name="api-events"),
+    path("sweeps", SweepsView.as_view(), name="api-sweeps"),
+    path("sweeps/<int:sweep_id>", OneSweepView.as_view(), name="api-sweep"),
+    path("webhook-endpoints", EndpointsView.as_view(), name="api-endpoints"),
+    path(_ENDPOINT, OneEndpointView.as_view(), name="api-endpoint"),
+    path(f"{_ENDPOINT}/rotate-secret", RotateSecretView.as_view(), name="api-endpoint-rotate-secret"),
+    path(f"{_ENDPOINT}/ping", PingView.as_view(), name="api-endpoint-ping"),
+    path(f"{_ENDPOINT}/replay", ReplayPeriodView.as_view(), name="api-endpoint-replay"),
+    path(f"{_ENDPOINT}/deliveries", DeliveriesView.as_view(), name="api-deliveries"),
+    path(f"{_ENDPOINT}/deliveries/<uuid:event_id>/replay", ReplayView.as_view(), name="api-delivery-replay"),
     path("problems", problem_pages.problem_index, name="api-problems"),
     path("problems/<str:code>", problem_pages.problem_page, name="api-problem"),
     path("<path:rest>", problems.unknown_path, name="api-unknown"),

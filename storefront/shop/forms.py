@@ -5,10 +5,11 @@ from uuid import uuid4
 from django import forms
 
 from carriers.models import HostCarrier
-from catalog.models import Condition, ListingHost, Organization
+from catalog.models import Condition, Device, ListingHost, Organization, Variant
+from storefront.assortment import shop_offers
 from storefront.models import PrepaidPlan
 from storefront.payments import CardDetails, PaymentRefused
-from storefront.shop.selectors import Filters, shop_offers
+from storefront.shop.selectors import Filters
 
 MOST_PER_LINE = 10
 
@@ -16,6 +17,11 @@ MOST_PER_LINE = 10
 class FilterForm(forms.Form):
     """The list's filters. What is not on sale now still filters: a shared address keeps its meaning."""
 
+    q = forms.CharField(
+        max_length=100,
+        required=False,
+        error_messages={"max_length": "Search for less: a brand, a name or a model number. All are shown."},
+    )
     maker = forms.ModelChoiceField(
         Organization.objects.filter(kind=Organization.Kind.MANUFACTURER),
         to_field_name="slug",
@@ -41,6 +47,7 @@ class FilterForm(forms.Form):
             maker=self.cleaned_data.get("maker"),
             host=self.cleaned_data.get("host"),
             condition=self.cleaned_data.get("condition", ""),
+            words=" ".join(self.cleaned_data.get("q", "").split()),
         )
 
 
@@ -85,6 +92,11 @@ class UnkeptInput(forms.TextInput):
 
 
 _LONGEST_EMAIL = 254
+_EMAIL_ERRORS = {
+    "required": "Enter an e-mail address, like name@example.com.",
+    "invalid": "Enter an e-mail address in the form name@example.com.",
+    "max_length": f"The e-mail address is too long: take at most {_LONGEST_EMAIL} characters.",
+}
 _OPEN_AGAIN = "Open the checkout again from your cart."
 
 
@@ -95,6 +107,24 @@ class CheckoutForm(forms.Form):
         initial=uuid4,
         widget=forms.HiddenInput,
         error_messages={"required": _OPEN_AGAIN, "invalid": _OPEN_AGAIN},
+    )
+    # What the page showed as to be bought, and its price: what is charged is that or nothing.
+    seen_lines = forms.RegexField(
+        r"\A[0-9]{1,18}(,[0-9]{1,18}){0,999}\Z",
+        label="Checkout",
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": _OPEN_AGAIN},
+    )
+    seen_total = forms.DecimalField(
+        label="Checkout",
+        max_digits=12,
+        decimal_places=2,
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages=dict.fromkeys(
+            ("invalid", "max_digits", "max_decimal_places", "max_whole_digits"), _OPEN_AGAIN
+        ),
     )
     buyer_name = forms.CharField(
         label="Full name",
@@ -107,11 +137,7 @@ class CheckoutForm(forms.Form):
         max_length=_LONGEST_EMAIL,
         help_text="For the receipt, and for word if anything about your order changes.",
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
-        error_messages={
-            "required": "Enter an e-mail address, like name@example.com.",
-            "invalid": "Enter an e-mail address in the form name@example.com.",
-            "max_length": f"The e-mail address is too long: take at most {_LONGEST_EMAIL} characters.",
-        },
+        error_messages=_EMAIL_ERRORS,
     )
     ship_to = forms.CharField(
         label="Delivery address",
@@ -138,6 +164,10 @@ class CheckoutForm(forms.Form):
             raise forms.ValidationError(refusal.message) from refusal
         return card
 
+    def clean_seen_lines(self) -> list[int] | None:
+        seen = self.cleaned_data["seen_lines"]
+        return [int(line_id) for line_id in seen.split(",")] if seen else None
+
     def for_another_try(self, *, keep_key: bool) -> "CheckoutForm":
         """The same entries in a new attempt, without the card.
 
@@ -152,3 +182,31 @@ class CheckoutForm(forms.Form):
 
 class ChangeLineForm(forms.Form):
     quantity = AddToCartForm.base_fields["quantity"]
+
+
+class WaitForm(forms.Form):
+    """Tell me when it is back: one model of one device, one address."""
+
+    variant = forms.ModelChoiceField(
+        Variant.objects.none(),
+        label="Model",
+        to_field_name="slug",
+        empty_label=None,
+        error_messages={
+            "required": "Choose the model that you wait for.",
+            "invalid_choice": "This model is not one of this phone's. Choose one from the list.",
+        },
+    )
+    email = forms.EmailField(
+        label="E-mail",
+        max_length=_LONGEST_EMAIL,
+        help_text="We use it for this and nothing else: one mail to confirm, one when it is back. Then we forget it.",
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+        error_messages=_EMAIL_ERRORS,
+    )
+
+    def __init__(self, *args: object, device: Device, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        variants = device.variants.select_related("device").order_by("model_number")
+        self.fields["variant"].queryset = variants  # type: ignore[attr-defined]
+        self.fields["variant"].label_from_instance = lambda variant: f"Model {variant.model_number}"  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from carriers.models import HostCarrier
 from carriers.selectors import hosts_of
 from catalog.models import Device, ListingHost, OfferState, Organization, Variant
 from catalog.selectors import verdicts_for
+from storefront.assortment import cheapest_offers, live_offers, shop_offers
 from storefront.models import PrepaidPlan
 from storefront.shop import presenters, selectors
 from storefront.shop.presenters import Alternative, Card, HostPanel, VariantBlock
@@ -36,8 +37,8 @@ def list_page(filters: Filters, *, number: str | None, at: datetime) -> ListPage
     variants = list(page.object_list)
     served = hosts_of(settings.SHOP_MVNO, at=at)
     hosts = [filters.host] if filters.host is not None else served
-    rows = selectors.cheapest_offers(
-        filters.narrow(selectors.live_offers()).filter(listing__variant__in=variants),
+    rows = cheapest_offers(
+        filters.narrow(live_offers()).filter(listing__variant__in=variants),
         limit=selectors.OFFERS_ON_LIST,
     )
     judgement = selectors.judge(rows, at=at, variants=variants, hosts=hosts)
@@ -52,6 +53,14 @@ def list_page(filters: Filters, *, number: str | None, at: datetime) -> ListPage
     ]
     conditions = [(value, presenters.CONDITION_NAMES[value]) for value in selectors.conditions_on_sale()]
     return ListPage(cards, page, selectors.makers_on_sale(), selectors.hosts_on_sale(), conditions)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """One model that can be waited for, and what one waits for: stock, leave to be sold, or its seller."""
+
+    variant: Variant
+    words: str
 
 
 @dataclass(frozen=True)
@@ -70,27 +79,58 @@ class DevicePage:
         return any(block.is_for_sale for block in self.blocks)
 
     @property
+    def is_out_of_stock(self) -> bool:
+        """It may be sold, and none is left."""
+        return self.is_for_sale and not any(block.is_in_stock for block in self.blocks)
+
+    @property
     def is_gone(self) -> bool:
         return self.standing.is_removed_for_good
 
     @property
+    def is_hidden(self) -> bool:
+        """Its sellers have put it aside themselves."""
+        return not self.blocks and bool(self.standing.hidden)
+
+    @property
     def stop_title(self) -> str:
-        return "Not for sale now" if self.blocks or self.standing.was_offered else "Not sold here"
+        if self.is_hidden:
+            return "Put aside by its seller"
+        return "Not for sale now" if self.blocks or self.standing.offered else "Not sold here"
 
     @cached_property
     def reason(self) -> str:
         """Why nothing of it can be bought."""
+        if self.is_hidden:
+            return presenters.PUT_ASIDE
         if not self.blocks:
-            return presenters.NOT_ANY_MORE if self.standing.was_offered else presenters.NEVER_OFFERED
+            return presenters.NOT_ANY_MORE if self.standing.offered else presenters.NEVER_OFFERED
         return next((panel.reason for block in self.blocks for panel in block.panels if panel.reason), "")
+
+    @cached_property
+    def waits(self) -> Sequence[Wait]:
+        """The models that were on sale once and cannot be bought now, unless for good, or for a failure of ours."""
+        waiting = []
+        for block in [*self.blocks, *self.others]:
+            pk = block.variant.pk
+            was_offered = pk in self.standing.offered and pk not in self.standing.removed
+            if was_offered and not block.is_in_stock and not block.is_undecided:
+                waiting.append(Wait(block.variant, self._wait_words(block)))
+        return waiting
+
+    def _wait_words(self, block: VariantBlock) -> str:
+        if block.is_for_sale:
+            return presenters.WAIT_FOR_STOCK
+        is_hidden = block.variant.pk in self.standing.hidden
+        return presenters.WAIT_FOR_SELLER if is_hidden else presenters.WAIT_FOR_LEAVE
 
 
 def device_page(device: Device, *, at: datetime) -> DevicePage:
     variants = list(device.variants.select_related("device__manufacturer").order_by("model_number"))
-    shown = selectors.shop_offers().filter(
+    shown = shop_offers().filter(
         listing__variant__device=device, state__in=[OfferState.LIVE, OfferState.SUSPENDED]
     )
-    rows = selectors.cheapest_offers(shown, limit=selectors.OFFERS_ON_PAGE)
+    rows = cheapest_offers(shown, limit=selectors.OFFERS_ON_PAGE)
     near = min((row.listing.price_amount for row in rows), default=None)
     alternatives = selectors.alternatives_to(device, near=near)
     # A host that the shop has left keeps its panel while an offer stands: to say why nothing is for sale.

@@ -15,7 +15,7 @@ from carriers.compatibility import PlanFit, Verdict, describe, plan_fit
 from carriers.models import HostCarrier
 from catalog.models import Condition, ListingHost, OfferState, Organization, Variant
 from storefront.carts import SHOP_REASONS
-from storefront.models import PrepaidPlan
+from storefront.models import PrepaidPlan, WaitlistEntry
 from storefront.shop.selectors import ApprovalRecord, CarrierWord, Judgement, Warrant
 
 CONDITION_WORDS: Mapping[str, str] = {
@@ -30,7 +30,17 @@ CONDITION_NAMES: Mapping[str, str] = {
 }
 
 NOT_ANY_MORE = "It was taken off sale. We are checking whether it may come back."
+PUT_ASIDE = "Its seller has put the offer aside for now. Nothing was decided against the phone."
 NEVER_OFFERED = "We do not sell this phone."
+
+# What somebody on the waitlist waits for, as it stood when they asked.
+WAIT_WORDS: Mapping[str, str] = {
+    WaitlistEntry.WaitsFor.STOCK: "You wait for stock.",
+    WaitlistEntry.WaitsFor.APPROVAL: "You wait until it may be sold here again, and is in stock.",
+}
+WAIT_FOR_STOCK = "It may be sold, and none is left: you wait for stock."
+WAIT_FOR_LEAVE = "It may not be sold now: you wait until it may be, and is in stock."
+WAIT_FOR_SELLER = "Its seller has put it aside: you wait until it is offered again, and is in stock."
 
 # What a policy demands of the radio: what must work, at least.
 RADIO_WORDS: Mapping[str, str] = {
@@ -253,6 +263,15 @@ class VariantBlock:
     def is_for_sale(self) -> bool:
         return any(panel.offers for panel in self.panels)
 
+    @property
+    def is_in_stock(self) -> bool:
+        return any(offer.in_stock for panel in self.panels for offer in panel.offers)
+
+    @property
+    def is_undecided(self) -> bool:
+        """It could not be decided just now: our failure, which passes by itself."""
+        return any(panel.reason == SHOP_REASONS["NOT_DECIDED"] for panel in self.panels)
+
 
 def host_panel(
     host: HostCarrier,
@@ -286,6 +305,7 @@ class Card:
     variant: Variant
     price: str
     is_single_price: bool
+    is_in_stock: bool
     sellers: int
     badges: Sequence[Badge]
     conditions: Sequence[str]
@@ -302,6 +322,7 @@ def card(
         variant=variant,
         price=money(*prices[0]) if prices else "",
         is_single_price=len(prices) == 1,
+        is_in_stock=any(listing.stock.on_hand for listing in on_sale),
         sellers=len({listing.vendor_id for listing in on_sale}),
         badges=badges,
         conditions=[

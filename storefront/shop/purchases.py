@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from authorization.selectors import for_sale
 from carriers.models import HostCarrier
 from catalog.models import Variant
+from storefront import orders, payments, recalls
+from storefront.buyers import say_time
 from storefront.carts import SHOP_REASONS, CartLineView, CartView
 from storefront.models import Order, OrderLine, PaymentIntent
 from storefront.shop.presenters import CONDITION_NAMES, money, name_of, plan_in_words
@@ -33,22 +36,40 @@ class CartLinePart:
 
 @dataclass(frozen=True)
 class CartPart:
+    """`seen_lines` and `seen_total` go with the checkout form: what the shopper saw is what may be charged."""
+
     lines: Sequence[CartLinePart]
     total: str
     can_check_out: bool
+    seen_lines: str
+    seen_total: str
 
     @property
     def has_unavailable(self) -> bool:
-        return any(not line.is_available for line in self.lines)
+        return bool(self.unavailable)
+
+    @property
+    def available(self) -> Sequence[CartLinePart]:
+        return [line for line in self.lines if line.is_available]
+
+    @property
+    def unavailable(self) -> Sequence[CartLinePart]:
+        return [line for line in self.lines if not line.is_available]
 
     @property
     def has_available(self) -> bool:
-        return any(line.is_available for line in self.lines)
+        return bool(self.available)
 
 
 def cart(view: CartView) -> CartPart:
     lines = [_cart_line(line_view) for line_view in view.lines]
-    return CartPart(lines, money(view.total_amount, view.currency), view.can_check_out)
+    return CartPart(
+        lines,
+        money(view.total_amount, view.currency),
+        view.can_check_out,
+        seen_lines=",".join(str(line.pk) for line in view.available),
+        seen_total=str(view.total_amount),
+    )
 
 
 def _cart_line(view: CartLineView) -> CartLinePart:
@@ -107,10 +128,21 @@ class OrderLinePart:
     plan: str
     quantity: int
     total: str
+    called_off: str
+
+
+@dataclass(frozen=True)
+class SafetyWarning:
+    """What may not be safe of an order, and what its buyer is to do; nothing where it has not left us."""
+
+    phones: Sequence[str]
+    steps: Sequence[str]
 
 
 @dataclass(frozen=True)
 class OrderPart:
+    """`given_back` and `kept` are empty where nothing was given back in part."""
+
     row: Order
     title: str
     state: str
@@ -118,22 +150,44 @@ class OrderPart:
     payment: str
     lines: Sequence[OrderLinePart]
     total: str
+    given_back: str
+    kept: str
+    warning: SafetyWarning | None
 
 
-def order(row: Order, lines: Iterable[OrderLine]) -> OrderPart:
+def order(row: Order, lines: Iterable[OrderLine], *, at: datetime) -> OrderPart:
     is_stopped = row.state in (Order.State.HELD, Order.State.REFUNDED)
+    is_partly_refunded = row.state != Order.State.REFUNDED and row.intent.refunded_amount > 0
+    lines = list(lines)
+    warning = _warning(row, lines, at=at)
     return OrderPart(
         row=row,
-        title="Your order" if is_stopped else f"Thank you, {row.buyer_name}",
+        title="Your order" if is_stopped or warning else f"Thank you, {row.buyer_name}",
         state=_ORDER_STATES[row.state],
-        what_now=_what_now(row),
+        what_now=_what_now(row, at=at),
         payment=_PAYMENT_STATES.get(row.intent.state, ""),
-        lines=[_order_line(line) for line in lines],
+        lines=[_order_line(line, row) for line in lines],
         total=money(row.total_amount, row.total_currency),
+        given_back=money(row.intent.refunded_amount, row.total_currency) if is_partly_refunded else "",
+        kept=money(payments.kept_of(row.intent), row.total_currency) if is_partly_refunded else "",
+        warning=warning,
     )
 
 
-def _what_now(row: Order) -> str:
+def _warning(row: Order, lines: Iterable[OrderLine], *, at: datetime) -> SafetyWarning | None:
+    if row.state == Order.State.REFUNDED:
+        return None
+    recalled = {line.pk for line in recalls.recalled_lines(row, at=at)}
+    phones = [
+        f"{line.listing.variant.device}, model {line.listing.variant.model_number}"
+        for line in lines
+        if line.pk in recalled and orders.units_left(line)
+    ]
+    steps = recalls.WHAT_TO_DO if row.state == Order.State.SHIPPED else ()
+    return SafetyWarning(list(dict.fromkeys(phones)), steps) if phones else None
+
+
+def _what_now(row: Order, *, at: datetime) -> str:
     """What becomes of it. Why an order is held is the desk's knowledge: it may be a vendor's legal trouble."""
     if row.state == Order.State.PLACED:
         return "We have your order and are getting it ready to ship."
@@ -143,9 +197,15 @@ def _what_now(row: Order) -> str:
         return f"It is not coming. {_money_back(row.intent)}"
     return (
         f"At the moment we may not sell what you ordered, so we must not ship it. {_money_meanwhile(row.intent)} "
-        "We will either ship it, once it may be sold again, or refund it, and tell you by e-mail. You need to do "
-        "nothing."
+        "We will ship it, once it may be sold again, or call off what may not be shipped and give back what you paid "
+        f"for it. {_by_when(row, at=at)} You need to do nothing."
     )
+
+
+def _by_when(row: Order, *, at: datetime) -> str:
+    if row.decide_by is None or row.decide_by <= at:
+        return "It takes longer than we thought; we tell you by e-mail as soon as we know."
+    return f"We decide by {say_time(row.decide_by)}, and tell you by e-mail."
 
 
 def _money_meanwhile(intent: PaymentIntent) -> str:
@@ -166,8 +226,15 @@ def _money_back(intent: PaymentIntent) -> str:
     return "Whatever was reserved on your card or charged to it is going back."
 
 
-def _order_line(line: OrderLine) -> OrderLinePart:
-    each = line.price_amount + (line.plan_price_amount or Decimal(0))
+def _order_line(line: OrderLine, row: Order) -> OrderLinePart:
+    each = orders.price_of(line)
+    count = line.refunded_quantity if row.state != Order.State.REFUNDED else 0
+    if count == line.quantity:
+        called_off = "Called off: it does not ship, and you get your money for it back."
+    elif count:
+        called_off = f"{count} of them called off: you get {money(each * count, line.price_currency)} back."
+    else:
+        called_off = ""
     return OrderLinePart(
         variant=line.listing.variant,
         host=line.offer.host,
@@ -175,4 +242,5 @@ def _order_line(line: OrderLine) -> OrderLinePart:
         plan=plan_in_words(line.plan),
         quantity=line.quantity,
         total=money(each * line.quantity, line.price_currency),
+        called_off=called_off,
     )

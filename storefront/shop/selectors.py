@@ -8,7 +8,7 @@ from decimal import Decimal
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import Abs, RowNumber
 
 from authorization import decisions, policies, rules
@@ -26,6 +26,7 @@ from authorization.rules import FAILED, Finding, Ground, Question, Reason
 from authorization.selectors import for_sale
 from carriers.models import HostCarrier
 from catalog.models import Channel, Condition, Device, ListingHost, OfferState, Organization, Variant
+from storefront.assortment import live_offers, shop_offers
 from storefront.models import PrepaidPlan
 
 log = structlog.get_logger(__name__)
@@ -34,17 +35,8 @@ log = structlog.get_logger(__name__)
 OFFERS_ON_LIST = 3
 OFFERS_ON_PAGE = 20
 ALTERNATIVES = 3
-
-
-def shop_offers() -> QuerySet[ListingHost]:
-    """The offers of this shop's pages, whatever their state."""
-    return ListingHost.objects.filter(
-        listing__channel=Channel.WEB, listing__territory=settings.SHOP_TERRITORY
-    )
-
-
-def live_offers() -> QuerySet[ListingHost]:
-    return shop_offers().filter(state=OfferState.LIVE)
+# A search of more words than this narrows nothing further.
+WORDS_SEARCHED = 8
 
 
 @dataclass(frozen=True)
@@ -54,8 +46,16 @@ class Filters:
     maker: Organization | None = None
     host: HostCarrier | None = None
     condition: str = ""
+    words: str = ""
 
     def narrow(self, offers: QuerySet[ListingHost]) -> QuerySet[ListingHost]:
+        for word in self.words.split()[:WORDS_SEARCHED]:
+            offers = offers.filter(
+                Q(listing__variant__device__brand__icontains=word)
+                | Q(listing__variant__device__marketing_name__icontains=word)
+                | Q(listing__variant__device__manufacturer__name__icontains=word)
+                | Q(listing__variant__model_number__icontains=word)
+            )
         if self.maker is not None:
             offers = offers.filter(listing__variant__device__manufacturer=self.maker)
         if self.host is not None:
@@ -94,21 +94,6 @@ def variants_on_sale(filters: Filters) -> QuerySet[Variant]:
     )
 
 
-def cheapest_offers(offers: QuerySet[ListingHost], *, limit: int) -> list[ListingHost]:
-    """Up to `limit` per variant, host and state, cheapest first, with all that a decision and a page read."""
-    place = Window(
-        RowNumber(),
-        partition_by=[F("listing__variant_id"), F("host_id"), F("state")],
-        order_by=[F("listing__price_amount"), F("pk")],
-    )
-    return list(
-        offers.annotate(place=place)
-        .filter(place__lte=limit)
-        .select_related("host", "listing__vendor", "listing__stock", "listing__variant__device__manufacturer")
-        .order_by("listing__price_amount", "pk")
-    )
-
-
 def alternatives_to(device: Device, *, near: Decimal | None) -> list[ListingHost]:
     """Live offers of other devices, nearest in price first; more than are shown, for some may be refused."""
     others = live_offers().exclude(listing__variant__device=device).filter(listing__stock__on_hand__gt=0)
@@ -129,18 +114,35 @@ def alternatives_to(device: Device, *, near: Decimal | None) -> list[ListingHost
 
 @dataclass(frozen=True)
 class Standing:
-    """How an offer's device stood with the shop before: to tell delisted, removed and never offered apart."""
+    """How a device's models stood with the shop before: to tell delisted, hidden, removed and never offered apart.
 
+    `offered`: the models that were on sale once, whether or not anything of them may come back. `hidden`: those of
+    them whose sellers have put every offer aside, with no word against it.
+    """
+
+    offered: frozenset[int]
+    hidden: frozenset[int]
+    removed: frozenset[int]
     is_removed_for_good: bool
-    was_offered: bool
 
 
 def standing_of(device: Device) -> Standing:
-    offers = shop_offers().filter(listing__variant__device=device)
+    rows = shop_offers().filter(listing__variant__device=device).values_list("listing__variant_id", "state")
+    states: dict[int, set[str]] = {}
+    offered: set[int] = set()
     # An offer that was live once keeps the decision that it rested on.
-    was_offered = offers.filter(decision_id__isnull=False).exists()
-    is_gone = was_offered and not offers.exclude(state=OfferState.REMOVED).exists()
-    return Standing(is_removed_for_good=is_gone, was_offered=was_offered)
+    for variant_id, state, decided in rows.annotate(decided=Count("decision_id")).order_by():
+        states.setdefault(variant_id, set()).add(state)
+        if decided:
+            offered.add(variant_id)
+    removed = {pk for pk, found in states.items() if found == {OfferState.REMOVED}}
+    put_aside = {OfferState.DRAFT, OfferState.REMOVED}
+    return Standing(
+        offered=frozenset(offered),
+        hidden=frozenset(pk for pk in offered - removed if states[pk] <= put_aside),
+        removed=frozenset(removed & offered),
+        is_removed_for_good=bool(offered) and removed == set(states),
+    )
 
 
 # --- judgement ----------------------------------------------------------------------------------------------

@@ -17,7 +17,13 @@ _LABELS: Mapping[str, str] = {
     "word_received_at": "Word received",
     "decided_at": "Sale stopped",
     "revision": "Number of the change in our records",
-    "offers": "Offers taken off sale",
+    "first_delisted_at": "First offer taken off sale",
+    "last_delisted_at": "Last offer taken off sale",
+    "offer_count": "Offers taken off sale",
+    "by_reason": "By reason",
+    "by_host": "By network",
+    "offers": "Which offers were taken off sale",
+    "list": "The list of all of them",
     "survivors": "Offers still on sale, on other authority",
     "orders_before": "Orders placed before the sale stopped",
     "late_orders": "Orders sold after the sale stopped",
@@ -26,6 +32,7 @@ _LABELS: Mapping[str, str] = {
     "host": "Network",
     "delisted_at": "Taken off sale",
     "reason_codes": "Why",
+    "event_id": "Event",
 }
 _KINDS: Mapping[str, str] = {
     "agreement": "Reseller agreement, revoked",
@@ -33,6 +40,11 @@ _KINDS: Mapping[str, str] = {
     "equipment": "Equipment authorization, revoked",
     "narrowing": "Reseller agreement, narrowed",
     "hold": "Hold, placed",
+    "restriction": "Carrier approval, limited",
+    "exemption": "Exemption, ended",
+    "affiliation": "Affiliation, ended",
+    "policy": "Policy of the shop, set",
+    "groundwork": "Bands, network or hosting, corrected",
 }
 
 
@@ -71,6 +83,12 @@ def _value(key: str, value: Any, host_names: Mapping[str, str]) -> str:
     if key.endswith("_at") and isinstance(value, str):
         return f"{datetime.fromisoformat(value):%-d %B %Y, %H:%M:%S} UTC"
     match key:
+        case "by_reason" if isinstance(value, dict) and value:
+            return "; ".join(f"{_title(code)}: {count}" for code, count in value.items())
+        case "by_host" if isinstance(value, dict) and value:
+            return "; ".join(f"{host_names.get(code, code)}: {count}" for code, count in value.items())
+        case "list" if isinstance(value, dict):
+            return f"{value['offers']} lines, SHA-256 {value['sha256']}"
         case "kind":
             return _KINDS.get(str(value), str(value))
         case "host":
@@ -79,8 +97,12 @@ def _value(key: str, value: Any, host_names: Mapping[str, str]) -> str:
             return WITHDRAWAL_REASONS.get(str(value), str(value))
         case "reason_codes" if isinstance(value, list):
             codes = [str(code) for code in value]
-            return "; ".join(REASON_CODES[code].title if code in REASON_CODES else code for code in codes)
+            return "; ".join(map(_title, codes))
     return _plain(value)
+
+
+def _title(code: str) -> str:
+    return REASON_CODES[code].title if code in REASON_CODES else code
 
 
 def _label(key: str) -> str:

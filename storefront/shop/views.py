@@ -1,30 +1,38 @@
 """The shopper's pages: parse, ask, present. No JavaScript; every action is a POST and ends in a redirect."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template import loader
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
+from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from authorization import clock
 from authorization.actors import Actor
+from authorization.decisions import DecisionUnavailable
 from authorization.rules import REASON_CODES
 from catalog.models import Device
-from storefront import carts, orders
+from storefront import carts, orders, waitlist
 from storefront.checks import LOOPBACK
-from storefront.models import Cart, CartLine, Notice, Order, RemovalProof
-from storefront.proofs import verify_proof
-from storefront.shop import pages, presenters, purchases, selectors, statements, structured_data
+from storefront.models import Cart, CartLine, Notice, Order, WaitlistEntry
+from storefront.shop import feed, limits, pages, presenters, purchases, selectors, sitemap
+from storefront.shop import structured_data as structured
 from storefront.shop.cart_cookie import find_cart, find_or_open_cart, forget_cart, remember_cart
-from storefront.shop.forms import AddToCartForm, ChangeLineForm, CheckoutForm, FilterForm
+from storefront.shop.forms import AddToCartForm, ChangeLineForm, CheckoutForm, FilterForm, WaitForm
 
-# never_cache adds no-store: what a page said of an offer a minute ago may be wrong by now.
+# Every page is never_cache, which adds no-store: what it said of an offer a minute ago may be wrong by now, and all of
+# them show the shopper's cart at the top. Error pages too: a 404 or 410 without word on it may be kept by anybody.
+
+SHOPPER = Actor("shopper", "anonymous")
+# Of one client, in so many seconds.
+MOST_WAITS, WAITS_WITHIN_S = 10, 600
 
 
 # --- phones -------------------------------------------------------------------------------------------------
@@ -49,6 +57,7 @@ def device_list(request: HttpRequest) -> HttpResponse:
 def _chosen(sent: QueryDict, filters: selectors.Filters) -> list[tuple[str, str]]:
     """Each chosen filter in words, with the address of the list without it."""
     words = {
+        "q": f"\u201c{filters.words}\u201d" if filters.words else "",
         "maker": filters.maker.name if filters.maker else "",
         "host": f"for {filters.host.name}" if filters.host else "",
         "condition": presenters.CONDITION_NAMES.get(filters.condition, ""),
@@ -74,10 +83,145 @@ def device_page(request: HttpRequest, slug: str) -> HttpResponse:
     page = pages.device_page(device, at=clock.now())
     context = {
         "page": page,
-        "product_data": structured_data.product_data(page.blocks, url=request.build_absolute_uri()),
+        "product_data": structured.product_data(page.blocks, url=request.build_absolute_uri()),
+        "wait_form": _wait_form(device, page) if page.waits else None,
         "noindex": not page.is_for_sale,
     }
     return render(request, "shop/device.html", context, status=410 if page.is_gone else 200)
+
+
+def _wait_form(device: Device, page: pages.DevicePage) -> WaitForm:
+    return WaitForm(device=device, initial={"variant": page.waits[0].variant.slug})
+
+
+# --- the waitlist -------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def wait(request: HttpRequest, slug: str) -> HttpResponse:
+    """Ask to be told. The answer is the same whoever asks, and for whatever address."""
+    device = get_object_or_404(Device.objects.select_related("manufacturer"), slug=slug)
+    form = WaitForm(request.POST if request.method == "POST" else None, device=device)
+    if not form.is_valid():
+        context = {"device": device, "wait_form": form, "noindex": True}
+        return render(request, "shop/wait.html", context, status=400 if form.is_bound else 200)
+    title = "You were not put on the list"
+    if limits.is_over(request, "waitlist", most=MOST_WAITS, within_s=WAITS_WITHIN_S):
+        said = ["You have asked often in a short time. Wait ten minutes, then ask again."]
+        return _refused(request, title, said, status=429, back_to=device)
+    try:
+        waitlist.ask(
+            email=form.cleaned_data["email"],
+            variant=form.cleaned_data["variant"],
+            by=SHOPPER,
+            at=clock.now(),
+        )
+    except waitlist.NothingToWaitFor as refusal:
+        return _refused(request, title, [refusal.message], status=409, back_to=device)
+    except waitlist.TooManyAsk:
+        said = ["More people ask than we can write to. Try again in an hour."]
+        return _refused(request, title, said, status=429, back_to=device)
+    except DecisionUnavailable:
+        return _refused(request, title, [carts.SHOP_REASONS["NOT_DECIDED"]], status=503, back_to=device)
+    return redirect("shop:wait_asked", slug=device.slug)
+
+
+@require_safe
+@never_cache
+def wait_asked(request: HttpRequest, slug: str) -> HttpResponse:
+    device = get_object_or_404(Device, slug=slug)
+    return render(request, "shop/wait_asked.html", {"device": device, "noindex": True})
+
+
+@require_safe
+@never_cache
+def waitlist_page(request: HttpRequest, token: str) -> HttpResponse:
+    """Where the mails lead. Looking changes nothing: mail programs follow links by themselves."""
+    return _waitlist_page(request, _entry_of(token))
+
+
+# The token of the mail is the leave to do it, and a mail program that ends an entry by itself has no cookie.
+@csrf_exempt
+@require_POST
+@never_cache
+def waitlist_confirm(request: HttpRequest, token: str) -> HttpResponse:
+    entry = waitlist.confirm(token=token, by=SHOPPER, at=clock.now())
+    return redirect("shop:waitlist", token=token) if entry else _waitlist_page(request, _entry_of(token))
+
+
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def waitlist_end(request: HttpRequest, token: str) -> HttpResponse:
+    if request.method == "POST":
+        waitlist.end(token=token, by=SHOPPER, at=clock.now())
+    return _waitlist_page(request, _entry_of(token))
+
+
+def _entry_of(token: str) -> WaitlistEntry | None:
+    return WaitlistEntry.objects.select_related("variant__device").filter(token=token).first()
+
+
+def _waitlist_page(request: HttpRequest, entry: WaitlistEntry | None) -> HttpResponse:
+    if entry is None:
+        return render(request, "shop/waitlist.html", {"noindex": True}, status=404)
+    is_open = waitlist.is_open(entry)
+    has_run_out = is_open and waitlist.has_run_out(entry, at=clock.now())
+    context = {
+        "entry": entry,
+        "is_open": is_open,
+        "has_run_out": has_run_out,
+        "waits_for": presenters.WAIT_WORDS[entry.waits_for],
+        "noindex": True,
+    }
+    return render(request, "shop/waitlist.html", context, status=410 if has_run_out else 200)
+
+
+# --- what machines read -------------------------------------------------------------------------------------
+
+
+@require_safe
+@never_cache
+def product_feed(request: HttpRequest) -> HttpResponseBase:
+    parts = feed.product_feed(sitemap.base_url(request))
+    try:
+        # Decided before the answer begins: a feed that cannot be is an error, not an empty shop.
+        first = next(parts)
+    except DecisionUnavailable:
+        return HttpResponse("Cannot be decided now. Try again in a minute.\n", "text/plain", status=503)
+    return StreamingHttpResponse(chain([first], parts), content_type="application/xml; charset=utf-8")
+
+
+@require_safe
+@never_cache
+def sitemap_index(request: HttpRequest) -> HttpResponse:
+    return _xml(sitemap.sitemap_index(sitemap.base_url(request)))
+
+
+@require_safe
+@never_cache
+def sitemap_pages(request: HttpRequest) -> HttpResponse:
+    return _xml(sitemap.pages(sitemap.base_url(request)))
+
+
+@require_safe
+@never_cache
+def sitemap_devices(request: HttpRequest, number: int) -> HttpResponse:
+    text = sitemap.devices(sitemap.base_url(request), number)
+    if "<loc>" not in text:
+        raise Http404
+    return _xml(text)
+
+
+def _xml(text: str) -> HttpResponse:
+    return HttpResponse(text, content_type="application/xml; charset=utf-8")
+
+
+@require_safe
+@cache_control(public=True, max_age=3600)
+def robots(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(sitemap.robots(sitemap.base_url(request)), content_type="text/plain; charset=utf-8")
 
 
 # --- the cart -----------------------------------------------------------------------------------------------
@@ -186,6 +330,8 @@ def checkout(request: HttpRequest) -> HttpResponse:
             ship_to=sent["ship_to"],
             by=Actor("shopper", str(cart.pk)),
             at=clock.now(),
+            line_ids=sent["seen_lines"],
+            total=sent["seen_total"],
         )
     except orders.CheckoutRefused as refusal:
         return _checkout_page(
@@ -196,7 +342,8 @@ def checkout(request: HttpRequest) -> HttpResponse:
             status=409,
         )
     response = redirect("shop:order", public_id=order.public_id)
-    forget_cart(response)
+    if not cart.lines.exists():
+        forget_cart(response)
     return response
 
 
@@ -228,7 +375,7 @@ def order_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
     lines = order.lines.select_related(
         "listing__variant__device__manufacturer", "vendor", "plan", "offer__host"
     )
-    context = {"order": purchases.order(order, list(lines)), "noindex": True}
+    context = {"order": purchases.order(order, lines, at=clock.now()), "noindex": True}
     return render(request, "shop/order.html", context)
 
 
@@ -236,29 +383,17 @@ def order_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 
 @require_safe
+@never_cache
 def notice_list(request: HttpRequest) -> HttpResponse:
     notices = Notice.objects.filter(published_at__isnull=False).order_by("-published_at")
     return render(request, "shop/notices.html", {"notices": notices})
 
 
 @require_safe
+@never_cache
 def notice_page(request: HttpRequest, slug: str) -> HttpResponse:
     notice = get_object_or_404(Notice, slug=slug, published_at__isnull=False)
     return render(request, "shop/notice.html", {"notice": notice})
-
-
-@require_safe
-@never_cache
-def proof_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    proof = get_object_or_404(RemovalProof, public_id=public_id)
-    context = {
-        "proof": proof,
-        "is_valid": verify_proof(proof),
-        "facts": statements.statement_facts(proof.statement, host_names=selectors.host_names()),
-        "statement": statements.statement_text(proof.statement),
-        "noindex": True,
-    }
-    return render(request, "shop/proof.html", context)
 
 
 @require_safe
@@ -274,6 +409,7 @@ def how_we_decide(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@never_cache
 def accessibility(request: HttpRequest) -> HttpResponse:
     return render(request, "shop/accessibility.html")
 
@@ -281,23 +417,28 @@ def accessibility(request: HttpRequest) -> HttpResponse:
 # --- when something fails -----------------------------------------------------------------------------------
 
 
+@never_cache
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return render(request, "400.html", {"noindex": True}, status=400)
 
 
+@never_cache
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     return render(request, "403.html", {"noindex": True}, status=403)
 
 
+@never_cache
 def form_expired(request: HttpRequest, reason: str = "") -> HttpResponse:
     """The form's secret does not match its cookie: an old page, or cookies that are switched off."""
     return render(request, "403_csrf.html", {"noindex": True}, status=403)
 
 
+@never_cache
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return render(request, "404.html", {"noindex": True}, status=404)
 
 
+@never_cache
 def server_error(request: HttpRequest) -> HttpResponse:
     """Without the context that other pages have: what failed may be what that reads."""
     context: dict[str, Any] = {"shop_name": settings.SHOP_NAME, "noindex": True}

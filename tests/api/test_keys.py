@@ -27,6 +27,9 @@ def paths_of(patterns: list[URLPattern]) -> dict[str, str]:
         + str(pattern.pattern)
         .replace("<str:sku>", "SKU-1")
         .replace("<str:code>", "not_found")
+        .replace("<int:sweep_id>", "1")
+        .replace("<uuid:endpoint_id>", "7d444840-9dc0-11d1-b245-5ffdce74fad2")
+        .replace("<uuid:event_id>", "7d444840-9dc0-11d1-b245-5ffdce74fad3")
         .replace("<path:rest>", "no/such")
         for pattern in patterns
     }

@@ -1,10 +1,11 @@
 """Authority that begins or ends by itself: the instant is a revision, and the sweep follows."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
-from authorization import clock, decisions, fence, offers, outbox
+from authorization import boundaries, clock, decisions, fence, offers, outbox, pending_changes
 from authorization.actors import Actor
 from authorization.models import LedgerEntry, OutboxRow
 from catalog.models import ListingHost, OfferState
@@ -98,3 +99,30 @@ def test_what_begins_later_waits_until_then(ends_at):
 def test_the_end_of_a_hosting_is_a_boundary_too(ends_at):
     HostingFactory.create(host=HostCarrierFactory.create(), valid_until=ends_at)
     assert OutboxRow.objects.filter(event="authority.boundary", due_at=ends_at).exists()
+
+
+def test_the_day_of_a_withdrawal_hands_it_to_its_sweep(offer, ends_at, monkeypatch):
+    crossed = []
+
+    def take_effect(**asked):
+        crossed.append(asked)
+        return 4711
+
+    monkeypatch.setattr(pending_changes, "take_effect", take_effect)
+    row = OutboxRow.objects.filter(event="authority.boundary", due_at=ends_at).exclude(handler="").get()
+    boundaries.cross_boundary(payload=row.payload, event_id=row.event_id, at=clock.now())
+    (asked,) = crossed
+    assert (asked["fact_id"], asked["boundary"]) == (row.payload["fact_id"], ends_at)
+    changed = OutboxRow.objects.filter(event="authority.changed", handler="").latest("id")
+    assert (changed.payload["fact_id"], changed.payload["revocation_id"]) == (asked["fact_id"], 4711)
+    assert "scope" not in changed.payload
+
+
+def test_a_boundary_of_no_one_fact_hands_its_scope_on():
+    at, scope = clock.now(), {"host_ids": [7]}
+    payload = {"fact_id": None, "boundary": at.isoformat(), "scope": scope}
+    boundaries.cross_boundary(payload=payload, event_id=uuid4(), at=at)
+    changed = OutboxRow.objects.filter(event="authority.changed", handler="").latest("id")
+    assert changed.payload["scope"] == scope
+    assert changed.payload["fact_id"] is None
+    assert "revocation_id" not in changed.payload

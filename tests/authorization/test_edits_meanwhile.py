@@ -88,6 +88,8 @@ def test_a_sweep_that_waited_for_a_row_delists_nothing_by_terms_that_were_edited
     first, second = make_sellable(), make_sellable()
     outbox.pump()
     allow(second, "used", "AG-USED")
+    # Both fall, so that the sweep locks both; it waits for the first.
+    revoke_agreement(first)
     revoke_agreement(second)
     both = ListingHost.objects.filter(pk__in=[first.offer.pk, second.offer.pk], state=OfferState.LIVE)
 
@@ -104,7 +106,7 @@ def test_a_sweep_that_waited_for_a_row_delists_nothing_by_terms_that_were_edited
 
     with transaction.atomic():
         list(ListingHost.objects.filter(pk=first.offer.pk).select_for_update())
-        sweep, failures = in_thread(lambda: sweeps._redecide(lambda: both, sweep=None, chunk=None, by=VENDOR))
+        sweep, failures = in_thread(lambda: sweeps.redecide(lambda: both, sweep=None, chunk=None, by=VENDOR))
         wait_until_somebody_waits()
         editing, edit_failures = in_thread(edit)
         editing.join(10)

@@ -46,6 +46,12 @@ def announce(event, payload=None, **more):
         return outbox.announce(event=event, payload=payload or {}, at=clock.now(), **more)
 
 
+def lapse():
+    """Every lease has run out."""
+    past = outbox._machine_now() - timedelta(seconds=1)
+    OutboxRow.objects.filter(claimed_until__isnull=False).update(claimed_until=past)
+
+
 def later(seconds):
     return lambda: clock.now() + timedelta(seconds=seconds)
 
@@ -105,9 +111,10 @@ def test_a_handler_that_cannot_be_found_holds_up_nobody():
 @pytest.mark.django_db
 def test_what_a_dead_worker_claimed_is_done_when_its_lease_ends():
     announce("noted", {"n": 3})
-    assert outbox._claim(clock.now())
+    (row,) = outbox._look(clock.now())
+    assert outbox._claim(row)
     assert outbox.pump() == 0, "claimed by the worker that then died"
-    OutboxRow.objects.exclude(handler="").update(claimed_until=outbox._machine_now() - timedelta(seconds=1))
+    lapse()
     assert outbox.pump() == 0, "the death counts as an attempt"
     assert outbox.pump(at=later(60)) == 1
 
@@ -117,12 +124,10 @@ def test_a_row_that_kills_its_workers_is_given_up_in_the_end():
     event_id = announce("noted")
     for day in range(1, len(outbox.BACKOFF_S) + 3):
         at = later(day * 86_400)
-        outbox._claim(at())
-        lapsed = outbox._machine_now() - timedelta(seconds=1)
-        OutboxRow.objects.filter(claimed_until__isnull=False).update(claimed_until=lapsed)
+        assert all(outbox._claim(row) for row in outbox._look(at()))
+        lapse()
         # Another worker finds the lease run out.
-        for row in outbox._claim(at()):
-            outbox._retry_later(row, at(), RuntimeError("died"))
+        assert outbox.pump(at=at) == 0
     rows = OutboxRow.objects.filter(event_id=event_id).exclude(handler="")
     assert rows.filter(is_dead=True).count() == 1
     assert not DONE
@@ -131,8 +136,9 @@ def test_a_row_that_kills_its_workers_is_given_up_in_the_end():
 @pytest.mark.django_db
 def test_who_has_lost_the_lease_does_not_work():
     announce("noted")
-    (row,) = outbox._claim(clock.now())
-    OutboxRow.objects.filter(pk=row.pk).update(claimed_until=outbox._machine_now() - timedelta(seconds=1))
+    (row,) = outbox._look(clock.now())
+    assert outbox._claim(row)
+    row.claimed_until = outbox._machine_now() - timedelta(seconds=1)
     assert outbox._work(row, clock.now()) == 0
     assert not DONE
 
@@ -154,7 +160,7 @@ def test_a_broker_that_is_down_costs_nothing(monkeypatch, django_capture_on_comm
         raise ConnectionRefusedError("no broker")
 
     monkeypatch.setattr(current_app, "send_task", refuse)
-    monkeypatch.setattr(outbox._silence, "until", 0.0)
+    monkeypatch.setattr(outbox._moments, "silent_until", 0.0)
     with django_capture_on_commit_callbacks(execute=True) as bells:
         announce("noted", {"n": 4})
     assert len(bells) == 1

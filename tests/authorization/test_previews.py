@@ -23,9 +23,9 @@ from authorization import (
     groundwork,
     holds,
     outbox,
+    reconciler,
     revocations,
     selectors,
-    sweeps,
 )
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
@@ -339,8 +339,9 @@ def test_the_preview_the_change_and_the_sweep_say_the_same(seed, time):
         assert all(
             was[pk] == now[pk] for pk in now if pk not in said(preview)[0] and pk not in said(preview)[2]
         )
-        result = sweeps.reconcile(at=at)
-        assert (result.delisted, result.reinstated) == (0, 0), "the sweep missed some"
+        run = reconciler.reconcile(at=at)
+        assert run is not None
+        assert (run.found_live, run.found_suspended) == (0, 0), "the sweep missed some"
 
 
 # --- written nothing, moved meanwhile ---------------------------------------------------------------------------
@@ -476,8 +477,9 @@ class Follows:
         self.settled()
 
     def settled(self):
-        result = sweeps.reconcile(at=self.time.now + timedelta(minutes=2))
-        assert (result.delisted, result.reinstated) == (0, 0)
+        run = reconciler.reconcile(at=self.time.now + timedelta(minutes=2))
+        assert run is not None
+        assert (run.found_live, run.found_suspended) == (0, 0)
 
 
 @pytest.fixture

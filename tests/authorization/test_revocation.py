@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from authorization import agreements, approvals, clock, decisions, holds, outbox, revocations, sweeps
+from authorization import agreements, approvals, clock, decisions, holds, outbox, reconciler, revocations
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import Delisting, LedgerEntry, OutboxRow, Revision, Revocation, Sweep
@@ -53,7 +53,7 @@ def test_a_revoked_agreement_takes_its_offers_down_and_no_others():
     fallen = ListingHost.objects.get(pk=one.offer.pk)
     assert fallen.reason_codes == ["AGREEMENT_REVOKED"]
     delisting = Delisting.objects.get()
-    assert withdrawals.delistings_of(revocation, at=clock.now()) == [delisting]
+    assert list(withdrawals.delistings_of(revocation, at=clock.now())) == [delisting]
     assert delisting.decision.outcome == "deny"
     assert revocation.sweep.finished_at is not None
 
@@ -79,7 +79,7 @@ def test_an_offer_with_another_valid_chain_survives_and_rests_on_it():
     seen = revocations.preview(RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"), at=clock.now())
     assert not seen.falls
     assert [impact.offer_id for impact in seen.survives] == [world.offer.pk]
-    assert second.code in seen.survives[0].evidence_codes
+    assert second.code in seen.survives.first[0].evidence_codes
     before = ListingHost.objects.get(pk=world.offer.pk).decision_id
     confirm(RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"))
     outbox.pump()
@@ -105,6 +105,8 @@ def test_lifting_one_of_two_holds_lifts_one():
         outbox.pump()
     assert state_of(world.offer) == OfferState.SUSPENDED
     first, second = (Revocation.objects.get(fact__code=code).fact for code in ("H-1", "H-2"))
+    assert first is not None
+    assert second is not None
     holds.release_hold(fact=first, by=DESK, at=clock.now(), reason="cleared")
     outbox.pump()
     assert state_of(world.offer) == OfferState.SUSPENDED
@@ -120,7 +122,7 @@ def test_a_preview_writes_nothing():
     rows = (Revision.objects.count(), LedgerEntry.objects.count(), OutboxRow.objects.count())
     seen = revocations.preview(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"), at=clock.now())
     assert [impact.sku for impact in seen.falls] == [world.listing.sku]
-    assert seen.falls[0].reason_codes == ("AGREEMENT_REVOKED",)
+    assert seen.falls.first[0].reason_codes == ("AGREEMENT_REVOKED",)
     assert rows == (Revision.objects.count(), LedgerEntry.objects.count(), OutboxRow.objects.count())
 
 
@@ -244,20 +246,26 @@ def test_the_reconciler_takes_down_what_the_events_missed():
     world = make_sellable()
     confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
     OutboxRow.objects.filter(event="authority.changed").delete()
-    result = sweeps.reconcile(at=clock.now())
-    assert result.delisted == 1
+    run = reconciler.reconcile(at=clock.now())
+    assert run is not None
+    assert run.found_live == 1
     assert state_of(world.offer) == OfferState.SUSPENDED
     assert Delisting.objects.get().sweep is None
-    assert sweeps.reconcile(at=clock.now()).delisted == 0
+    again = reconciler.reconcile(at=clock.now())
+    assert again is not None
+    assert again.found_live == 0
 
 
 def test_the_reconciler_leaves_a_fresh_change_to_its_own_sweep_and_steps_in_when_that_does_not_come():
     world, other = make_sellable(), make_sellable()
     outbox.pump()
     confirm(RevokeAgreement(world.agreement.pk, "MANUFACTURER_DISCLAIMS"))
-    result = sweeps.reconcile(at=clock.now())
-    assert (result.decided, result.delisted) == (1, 0), "the other offer was looked at, this one left alone"
-    assert sweeps.reconcile(at=clock.now() + timedelta(minutes=1)).delisted == 1
+    run = reconciler.reconcile(at=clock.now())
+    assert run is not None
+    assert (run.decided, run.found_live) == (1, 0), "the other offer was looked at, this one left alone"
+    later = reconciler.reconcile(at=clock.now() + timedelta(minutes=1))
+    assert later is not None
+    assert later.found_live == 1
     assert state_of(other.offer) == OfferState.LIVE
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from authorization import clock, decisions, fence, holds, offers, outbox, revocations, sweeps
+from authorization import clock, decisions, delisting, fence, holds, offers, outbox, revocations, sweeps
 from authorization.actors import Actor
 from authorization.models import Delisting, Fact, OutboxRow, Revision, SweepChunk
 from authorization.revocations import PlaceHold, RevokeAgreement
@@ -53,7 +53,7 @@ def test_a_hold_released_while_the_worker_thought_delists_nothing(monkeypatch):
     after_the_first(
         monkeypatch,
         decisions,
-        "decide_offers",
+        "answers_in",
         lambda: holds.release_hold(fact=hold, by=DESK, at=clock.now(), reason="mistake"),
     )
     outbox.pump()
@@ -67,7 +67,7 @@ def test_a_hold_placed_while_the_worker_thought_reinstates_nothing(monkeypatch):
     outbox.pump()
     assert state_of(world.offer) == OfferState.SUSPENDED
     holds.release_hold(fact=hold, by=DESK, at=clock.now(), reason="settled")
-    after_the_first(monkeypatch, decisions, "decide_offers", lambda: place_hold(world, "H-2"))
+    after_the_first(monkeypatch, decisions, "answers_in", lambda: place_hold(world, "H-2"))
     outbox.pump()
     assert state_of(world.offer) == OfferState.SUSPENDED
     assert not OutboxRow.objects.filter(event="listing.reinstated").exists()
@@ -88,7 +88,7 @@ def test_a_chunk_writes_under_the_fence(monkeypatch):
     outbox.pump()
     place_hold(world)
     held: list[bool] = []
-    monkeypatch.setattr(sweeps, "_apply", noting_the_fence(held, sweeps._apply))
+    monkeypatch.setattr(delisting, "write", noting_the_fence(held, delisting.write))
     outbox.pump()
     assert held == [True]
 
@@ -152,11 +152,11 @@ def test_a_chunk_that_another_worker_finished_meanwhile_is_not_counted_again(mon
     world = make_sellable()
     outbox.pump()
     place_hold(world)
-    (row,) = outbox._claim(clock.now())[:1]
+    row = OutboxRow.objects.filter(event="authority.changed", done_at=None).exclude(handler="").get()
     sweeps.start_sweep(payload=row.payload, event_id=row.event_id, at=clock.now())
     chunk = SweepChunk.objects.latest("pk")
     deliver = partial(sweeps.run_chunk, payload={"chunk_id": chunk.pk}, event_id=row.event_id, at=clock.now())
-    after_the_first(monkeypatch, decisions, "decide_offers", deliver)
+    after_the_first(monkeypatch, decisions, "answers_in", deliver)
     deliver()
     chunk.refresh_from_db()
     assert (chunk.decided, chunk.delisted) == (1, 1)

@@ -1,5 +1,6 @@
 """`manage.py load_reference`: whole tables in, twice the same, and nothing at all of a faulty one."""
 
+import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -10,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
 from authorization import clock, fence, outbox
-from authorization.models import LedgerEntry, OutboxRow, Revision, Sweep
+from authorization.models import LedgerEntry, OutboxRow, Revision, Revocation, Sweep
 from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
 from carriers.versions import FOREVER
 from catalog.models import (
@@ -22,7 +23,7 @@ from catalog.models import (
     VariantIms,
     VariantVersion,
 )
-from seeds.factories import OrganizationFactory, make_sellable
+from seeds.factories import OrganizationFactory, World, make_sellable
 from seeds.management.commands.load_reference import OPERATOR
 from seeds.reference import loader
 from seeds.reference.tables import read_tables
@@ -35,9 +36,9 @@ WRITTEN = (
 )  # fmt: skip
 
 
-def load(folder: Path | None = None) -> str:
+def load(folder: Path | None = None, *more: str) -> str:
     out = StringIO()
-    arguments = ["--path", str(folder)] if folder else []
+    arguments = [*(["--path", str(folder)] if folder else []), *more]
     call_command("load_reference", *arguments, stdout=out, stderr=out)
     return out.getvalue()
 
@@ -307,24 +308,72 @@ def test_a_device_that_moves_to_another_maker_opens_a_revision(tables_folder: Pa
     assert "nothing to write" in load(tables_folder)
 
 
-def test_a_variant_that_moves_to_another_device_falls_in_the_sweep(tables_folder: Path) -> None:
+@pytest.fixture
+def moved(tables_folder: Path) -> World:
+    """A phone on sale whose device is recorded wrongly: the next load of the tables takes it off sale."""
     world = make_sellable()
     variant = world.variant
     Variant.objects.filter(pk=variant.pk).update(slug="xiaomi-redmi2-2014811", model_number="2014811")
     elsewhere = variant.device
-    load(tables_folder)
+    load(tables_folder, "--yes")
     # The radio is loaded now; what differs the next time is the device, and nothing else.
     Variant.objects.filter(pk=variant.pk).update(device=elsewhere)
     outbox.pump()
     assert ListingHost.objects.get(pk=world.offer.pk).state == "LIVE"
+    return world
+
+
+def shown_and_refused(folder: Path, *more: str) -> tuple[str, str]:
+    """What the command showed, and why it did nothing."""
+    out = StringIO()
+    before = counts()
+    with pytest.raises(CommandError) as caught:
+        call_command("load_reference", "--path", str(folder), *more, stdout=out, stderr=out)
+    assert counts() == before
+    assert "nothing was written" in str(caught.value)
+    return out.getvalue(), str(caught.value)
+
+
+def test_a_load_that_takes_offers_off_sale_shows_them_and_does_nothing(
+    moved: World, tables_folder: Path
+) -> None:
+    said, why = shown_and_refused(tables_folder)
+    assert "Offers that fall: 1, that survive: 0" in said
+    assert f"{moved.listing.sku} of {moved.vendor} on {moved.host.code}: NO_AGREEMENT" in said
+    assert re.search(r"load_reference --confirm [0-9a-f]{64} ", why)
+    assert Variant.objects.get(pk=moved.variant.pk).device == moved.variant.device
+
+
+@pytest.mark.parametrize("how", ["--yes", "--confirm"])
+def test_a_variant_that_moves_to_another_device_falls_in_the_sweep(
+    moved: World, tables_folder: Path, how: str
+) -> None:
     before = fence.current_revision()
-    load(tables_folder)
-    variant.refresh_from_db()
-    assert variant.device.manufacturer.name == "Xiaomi"
-    assert fence.current_revision() == before + 1
+    _, why = shown_and_refused(tables_folder)
+    digest = [word for word in why.split() if len(word) == 64]
+    said = load(tables_folder, how, *(digest if how == "--confirm" else ()))
+
+    assert "nothing of what falls can be sold" in said
+    assert "Variants changed: 1, new versions of facts: 0." in said
+    moved.variant.refresh_from_db()
+    assert moved.variant.device.manufacturer.name == "Xiaomi"
+    revocation = Revocation.objects.latest("id")
+    assert (revocation.kind, revocation.preview_falls) == ("groundwork", 1)
+    assert revocation.revision_id == fence.current_revision() == before + 1
     outbox.pump()
     assert Sweep.objects.filter(revision_id=before + 1, finished_at__isnull=False).exists()
-    assert ListingHost.objects.get(pk=world.offer.pk).state == "SUSPENDED"
+    assert ListingHost.objects.get(pk=moved.offer.pk).state == "SUSPENDED"
+
+
+def test_a_digest_of_another_day_does_nothing(moved: World, tables_folder: Path) -> None:
+    _, why = shown_and_refused(tables_folder, "--confirm", "0" * 64)
+    assert "The world moved since that digest" in why
+
+
+def test_what_falls_with_a_load_that_is_refused_is_sold_on(moved: World, tables_folder: Path) -> None:
+    shown_and_refused(tables_folder)
+    outbox.pump()
+    assert ListingHost.objects.get(pk=moved.offer.pk).state == "LIVE"
 
 
 def test_what_no_decision_reads_opens_no_revision(tables_folder: Path) -> None:

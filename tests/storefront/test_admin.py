@@ -801,12 +801,17 @@ def test_an_approval_is_recorded_and_moved_but_not_revoked_by_its_state(desk, wo
     assert approvals.current(version.head).state == "conditional"
 
 
-def test_a_policy_is_set_by_its_function(desk, world):
+def test_a_policy_is_looked_at_and_set(desk, world):
     url = reverse("admin:authorization_policyversion_add")
-    typed = {"name": "a letter is enough", "minimum_assurance": "claimed", "reason": "the exercise"}
+    typed = word(name="a letter is enough", minimum_assurance="claimed", reason_code="SHOP_REVIEW")
 
     assert "Set the policy" in page(desk.get(url))
-    assert desk.post(url, typed).status_code == 302
+    second = desk.post(url, typed | {"step": "review"})
+    assert "verified → claimed" in page(second)
+    assert "Set the policy" in page(second), "it only loosens: nothing falls"
+    assert PolicyVersion.objects.current().count() == 1
+    sends = {name: hidden(second, name) for name in ("seen", "digest", "token")}
+    assert desk.post(url, typed | sends | {"step": "confirm"}).status_code == 302
 
     policy = policies.current_policy(clock.now())
     assert policy is not None

@@ -31,6 +31,7 @@ from seeds.factories import (
     make_hold,
 )
 from storefront.roles import AUDITOR, CATALOG, DESK, ensure_roles
+from tests.storefront.desk_pages import go_through, word
 
 pytestmark = pytest.mark.django_db
 
@@ -137,23 +138,34 @@ def test_an_affiliation_is_recorded_and_given_an_end(desk, maker):
     version = affiliations.current(fact)
     assert (version.parent, version.child, version.may_grant_for_parent) == (parent, maker, True)
     assert "AF-7" in page(desk.get(url(AffiliationVersion, "changelist")))
-    assert "Set its end" in page(desk.get(url(AffiliationVersion, "change", version.pk)))
+    shown = page(desk.get(url(AffiliationVersion, "change", version.pk)))
+    assert "End it" in shown
+    assert "Extend" not in shown, "it has no end to put off"
 
+    end = desk.get(url(AffiliationVersion, "end", version.pk)).url
+    assert end == reverse("admin:end_affiliation", args=[fact.pk])
+    late = word(effective_at=text(clock.now() - timedelta(days=1)), step="review")
+    assert "That time is past" in page(desk.post(end, late))
     ends = clock.now() + timedelta(days=3)
-    end = url(AffiliationVersion, "end", version.pk)
-    assert "take an end from" in page(
-        desk.post(end, {"valid_until": text(clock.now() - timedelta(days=1)), "reason": "sold"})
-    )
-    assert desk.post(end, {"valid_until": text(ends), "reason": "sold"}).status_code == 302
+    assert go_through(desk, end, word(effective_at=text(ends), note="sold")).status_code == 302
     version = affiliations.current(fact)
     assert version.valid_until == ends.replace(microsecond=0)
     assert LedgerEntry.objects.get(act="affiliation.ended").reason == "sold"
+
+    extend = url(AffiliationVersion, "extend", version.pk)
+    sooner = {"valid_until": text(clock.now() + timedelta(days=1)), "reason": "a slip"}
+    assert "Give a later end than now recorded" in page(desk.post(extend, sooner))
+    later = clock.now() + timedelta(days=30)
+    assert desk.post(extend, {"valid_until": text(later), "reason": "not yet"}).status_code == 302
+    version = affiliations.current(fact)
+    assert version.valid_until == later.replace(microsecond=0)
+
     # Empty means now, and then there is nothing left to end.
-    end = url(AffiliationVersion, "end", version.pk)
-    assert desk.post(end, {"valid_until": "", "reason": "sold"}).status_code == 302
+    assert go_through(desk, end, word()).status_code == 302
     version = affiliations.current(fact)
     assert version.valid_until <= clock.now()
-    assert "Set its end" not in page(desk.get(url(AffiliationVersion, "change", version.pk)))
+    assert "End it" not in page(desk.get(url(AffiliationVersion, "change", version.pk)))
+    assert "nothing is left to end" in page(desk.get(end, follow=True))
 
 
 # --- approvals and policies -----------------------------------------------------------------------------------------
@@ -200,10 +212,10 @@ def test_a_policy_for_one_territory_is_set_with_all_its_terms(desk):
     add = url(PolicyVersion, "add")
     typed = {
         "name": "strict", "territory": "us", "minimum_assurance": "claimed", "minimum_radio": "PARTIAL_LTE",
-        "is_equipment_authorization_enforced": "on", "reason": "a test",
-    }  # fmt: skip
-    assert "or *" in page(desk.post(add, typed | {"territory": "1"}))
-    assert desk.post(add, typed).status_code == 302
+        "is_equipment_authorization_enforced": "on",
+    } | word()  # fmt: skip
+    assert "or *" in page(desk.post(add, typed | {"territory": "1", "step": "review"}))
+    assert go_through(desk, add, typed).status_code == 302
     version = policies.current_policy(clock.now(), "US")
     assert version is not None
     assert policies.record_of(version) | {"valid_from": None} == {
@@ -220,7 +232,7 @@ def test_a_policy_for_one_territory_is_set_with_all_its_terms(desk):
     ], "what a policy is unless somebody says otherwise"  # fmt: skip
     assert policies.current_policy(clock.now()) is None
     # No territory is all of them.
-    assert desk.post(add, typed | {"territory": ""}).status_code == 302
+    assert go_through(desk, add, typed | {"territory": ""}).status_code == 302
     for_all = policies.current_policy(clock.now())
     assert for_all is not None
     assert for_all.territory == "*"

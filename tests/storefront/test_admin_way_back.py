@@ -18,6 +18,7 @@ from authorization.models import (
     Revision,
     Revocation,
 )
+from authorization.revocations import EndExemption
 from carriers.versions import FOREVER
 from catalog.models import ListingHost, OfferState
 from seeds.factories import (
@@ -31,11 +32,12 @@ from seeds.factories import (
     make_policy,
     make_sellable,
 )
-from storefront import carts, withdrawals
+from storefront import carts
 from storefront.admin.desk import say_list
 from storefront.models import Cart
 from storefront.roles import AUDITOR, CATALOG, DESK, ensure_roles
 from tests.storefront.conftest import check_out, revoke_agreement
+from tests.storefront.desk_pages import go_through, review, word
 
 pytestmark = pytest.mark.django_db
 
@@ -252,7 +254,7 @@ def test_a_model_is_taken_out_after_a_look_at_what_falls(desk, world, bounded, p
     assert Revocation.objects.count() == before + 1
     assert (revocation.kind, revocation.fact, revocation.preview_falls) == ("narrowing", bounded, 1)
     assert done.url == reverse("admin:authorization_revocation_change", args=[revocation.pk])
-    assert "What it covers no longer cannot be sold since" in page(desk.get(done.url))
+    assert "What lost its ground by it could not be sold from" in page(desk.get(done.url))
     scope = agreements.scope_of(agreements.current(bounded))
     assert str(world.variant.pk) not in scope.pop("model")
     assert scope == {
@@ -572,17 +574,18 @@ def test_an_exemption_is_ended_after_a_look_at_what_falls(desk, world, exempted)
     shown = page(desk.get(act_url(holds.current(exempted), "change")))
     assert end_url(exempted) in shown
     assert "in force" in shown
-    asked = desk.get(end_url(exempted))
-    assert "When you end it 1 live offer falls, of 1 vendor" in page(asked)
-    assert world.listing.sku in page(asked)
-    refused = page(desk.post(end_url(exempted), {"reason": "", "seen": hidden(asked, "seen")}))
+    asked = page(desk.get(end_url(exempted)))
+    assert world.listing.sku in asked
+    assert "of 1 vendor" in asked
+    refused = page(desk.post(end_url(exempted), word(note="", step="review")))
     assert "This field is required" in refused
+    assert world.listing.sku in refused
 
-    done = desk.post(
-        end_url(exempted), {"reason": "They called.", "seen": hidden(asked, "seen")}, follow=True
-    )
-    assert "Exemption 1 from hold" in page(done)
-    assert end_url(exempted) not in page(done)
+    done = go_through(desk, end_url(exempted), word(note="They called."))
+    revocation = Revocation.objects.latest("pk")
+    assert done.url == reverse("admin:authorization_revocation_change", args=[revocation.pk])
+    assert (revocation.kind, revocation.preview_falls) == ("exemption", 1)
+    assert end_url(exempted) not in page(desk.get(act_url(holds.current(exempted), "change")))
     assert holds.exemptions_of(holds.current(exempted))[1].valid_until <= clock.now()
     assert LedgerEntry.objects.get(act="hold.exemption_ended").reason == "They called."
     outbox.pump()
@@ -592,17 +595,16 @@ def test_an_exemption_is_ended_after_a_look_at_what_falls(desk, world, exempted)
 
 
 def test_what_moved_since_the_look_is_shown_and_nothing_is_ended(desk, world, exempted):
-    asked = desk.get(end_url(exempted))
+    _, sends = review(desk, end_url(exempted), word(note="They called."))
     exempt(exempted, ("listing", world.listing.pk))
 
-    shown = page(desk.post(end_url(exempted), {"reason": "They called.", "seen": hidden(asked, "seen")}))
+    shown = page(desk.post(end_url(exempted), sends))
 
     assert "The world moved since you looked. Nothing was done." in shown
-    assert "When you end it 0 live offers fall: " in shown
+    assert "1 that would fall before would not now." in shown
     assert "They called." in shown
     assert holds.exemptions_of(holds.current(exempted))[1].valid_until == FOREVER
-    assert re.search(r'name="seen" value="\d', shown) is None, "it carries what is shown now"
-    assert desk.post(end_url(exempted), {"reason": "They called.", "seen": ""}).status_code == 302
+    assert go_through(desk, end_url(exempted), word()).status_code == 302
 
 
 def test_an_exemption_that_is_not_there_has_no_page(desk, exempted, world):
@@ -617,19 +619,18 @@ def test_what_is_said_to_fall_is_what_falls(world):
     hold = hold_on(world)
     exempt(hold, ("vendor", world.vendor.pk), ("host", world.host.pk))
     exempt(hold, ("listing", twice.listing.pk))
-    at = clock.now()
     live = ListingHost.objects.filter(state=OfferState.LIVE)
     before = set(live.values_list("pk", flat=True))
 
-    said = withdrawals.falls_with_exemption(holds.current(hold), 1, at=at)
+    said = revocations.preview(EndExemption(hold.pk, 1, "SHOP_REVIEW"), at=clock.now())
     assert set(live.values_list("pk", flat=True)) == before
     holds.end_exemption(fact=hold, part=1, by=BUILDER, at=clock.now(), reason="told")
     outbox.pump()
 
     assert before == {world.offer.pk, twice.offer.pk}
-    assert {offer.pk for offer, _ in said} == before - set(live.values_list("pk", flat=True))
+    assert set(said.falls.offer_ids) == before - set(live.values_list("pk", flat=True)) == {world.offer.pk}
     assert {state_of(stopped), state_of(world)} == {OfferState.SUSPENDED}
-    assert all(not answer.is_allowed for _, answer in said)
+    assert all(offer.reason_codes for offer in said.falls)
 
 
 @pytest.mark.parametrize("reach", ["new_grants", "all_grants"])
@@ -642,30 +643,35 @@ def test_an_exemption_from_a_list_falls_with_what_was_granted_since_the_list_beg
     make_equipment(variant=variant, granted_at=granted, valid_from=granted, at=granted)
     world = make_sellable(vendor=vendor, variant=variant)
 
-    said = withdrawals.falls_with_exemption(holds.current(hold), 1, at=clock.now())
+    said = revocations.preview(EndExemption(hold.pk, 1, "SHOP_REVIEW"), at=clock.now())
     holds.end_exemption(fact=hold, part=1, by=BUILDER, at=clock.now(), reason="told")
     outbox.pump()
 
-    assert [offer for offer, _ in said] == [world.offer]
+    assert list(said.falls.offer_ids) == [world.offer.pk]
     assert state_of(world) == OfferState.SUSPENDED
 
 
 # --- ending an affiliation ----------------------------------------------------------------------------------
 
 
-def test_the_end_of_an_affiliation_says_what_is_decided_again_and_that_nobody_can_show_it(desk, world):
+def test_the_end_of_an_affiliation_shows_first_what_falls(desk, world):
+    """The vendor's leave is from the parent: the child's phone may be sold through the affiliation alone."""
     parent = OrganizationFactory.create(kind="manufacturer", slug="parent")
-    family = make_affiliation(parent=parent, child=world.variant.device.manufacturer, at=clock.now())
-    url = act_url(affiliations.current(family), "end")
+    maker = world.variant.device.manufacturer
+    family = make_affiliation(parent=parent, child=maker, at=clock.now())
+    make_agreement(grantor=parent, grantee=world.vendor, models=[world.variant], at=clock.now())
+    revoke_agreement(world)
+    outbox.pump()
+    assert state_of(world) == OfferState.LIVE
+    url = desk.get(act_url(affiliations.current(family), "end")).url
 
-    shown = page(desk.get(url))
-
-    assert "There is no preview of this. 1 live offer of the two companies" in shown
-    assert reverse("resting_on", args=["affiliation", family.pk]) in shown
-    assert "This field is required" in page(desk.post(url, {"valid_until": "", "reason": ""}))
+    assert world.listing.sku in page(desk.get(url))
+    assert "This field is required" in page(desk.post(url, word(note="", step="review")))
     assert AffiliationVersion.objects.filter(head=family).count() == 1
-    assert desk.post(url, {"valid_until": "", "reason": "Sold."}).status_code == 302
+    assert go_through(desk, url, word(note="Sold.")).status_code == 302
     assert affiliations.current(family).valid_until <= clock.now()
+    outbox.pump()
+    assert state_of(world) == OfferState.SUSPENDED
 
 
 # --- asking about a decision --------------------------------------------------------------------------------

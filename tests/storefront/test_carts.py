@@ -96,9 +96,14 @@ def test_a_line_that_lost_its_authority_stays_is_marked_and_is_not_in_the_total(
     assert [line.is_available for line in seen.lines] == [False, True]
     assert seen.lines[0].message == "We are not able to sell this phone at the moment."
     assert seen.total_amount == Decimal("50.00")
-    assert not seen.can_check_out
-    carts.remove_from_cart(line=seen.lines[0].line)
-    assert view(cart).can_check_out
+    assert seen.can_check_out, "the rest can be bought without taking it out"
+    assert [line.offer_id for line in seen.available] == [other.offer.pk]
+
+
+def test_a_cart_of_which_nothing_can_be_bought_cannot_be_checked_out(cart, world):
+    add(cart, world.offer)
+    revoke_agreement(world)
+    assert not view(cart).can_check_out
 
 
 @pytest.mark.parametrize(
@@ -163,6 +168,45 @@ def test_the_lines_of_one_listing_share_its_stock(cart, world):
     assert view(cart).can_check_out
     Stock.objects.filter(listing=second.listing).update(on_hand=2)
     assert [line.is_available for line in view(cart).lines] == [False, False]
+
+
+def test_a_line_that_fell_takes_no_stock_from_the_rest(cart, world):
+    at = clock.now()
+    other_host = HostCarrierFactory.create()
+    second = make_sellable(
+        vendor=world.vendor, variant=world.variant, host=other_host, sku="SECOND", on_hand=2, at=at
+    )
+    both = make_terms(variant=world.variant, hosts=[other_host, world.host], on_hand=2)
+    saved = offers.save_listing(vendor=world.vendor, sku="SECOND", terms=both, by=BUILDER, at=at)
+    offers.publish_listing(listing=saved.listing, by=BUILDER, at=at)
+    falls, stays = second.listing.offers.order_by("id")
+    add(cart, falls, quantity=2)
+    line = CartLine.objects.create(
+        cart=cart, offer=stays, price_amount=Decimal("199.00"), price_currency="USD", added_at=at
+    )
+    assert [each.is_available for each in view(cart).lines] == [False, False], "three wanted, two there"
+    place_hold(("host", falls.host_id))
+    assert view(cart).available == [line]
+
+
+def test_a_line_that_fell_sets_no_currency_for_the_rest(cart, world):
+    other = make_sellable(price_amount=Decimal("50.00"))
+    add(cart, world.offer)
+    other.listing.price_currency = "EUR"
+    other.listing.save(update_fields=["price_currency"])
+    # Two tabs may each have filled an empty cart.
+    CartLine.objects.create(
+        cart=cart,
+        offer=other.offer,
+        price_amount=Decimal("50.00"),
+        price_currency="EUR",
+        added_at=clock.now(),
+    )
+    assert [line.is_available for line in view(cart).lines] == [True, False]
+    revoke_agreement(world)
+    seen = view(cart)
+    assert [line.is_available for line in seen.lines] == [False, True]
+    assert (seen.total_amount, seen.currency) == (Decimal("50.00"), "EUR")
 
 
 @pytest.mark.parametrize(("field", "value"), [("channel", Channel.RETAIL), ("territory", "CA")])

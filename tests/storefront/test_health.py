@@ -58,7 +58,7 @@ def test_ready_when_every_part_is(broker, settings):
         "status": "ok",
         "database": {"status": "ok"},
         "broker": {"status": "ok"},
-        "outbox": {"status": "ok", "oldest_due_s": None},
+        "outbox": {"status": "ok", "oldest_due_s": None, "dead_letters": 0},
     }
 
 
@@ -99,7 +99,11 @@ def test_a_database_that_is_gone_is_told(broker, settings):
 def test_the_age_of_the_oldest_undone_work_is_told(broker, settings):
     settings.REDIS_URL = broker
     owe_work(minutes=-5)
-    assert Client().get("/readyz").json()["outbox"] == {"status": "ok", "oldest_due_s": None}
+    assert Client().get("/readyz").json()["outbox"] == {
+        "status": "ok",
+        "oldest_due_s": None,
+        "dead_letters": 0,
+    }
     owe_work(minutes=2)
     response = Client().get("/readyz")
     assert response.status_code == 503

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from authorization import clock, evaluator, groundwork, sweeps
+from authorization import clock, evaluator, groundwork, reconciler
 from catalog.models import Device, OfferState, Organization
 from seeds.factories import BUILDER, OrganizationFactory, make_sellable
 from storefront import carts
@@ -48,6 +48,6 @@ def test_nothing_is_sold_on_an_answer_about_the_old_maker(provider, cart, world,
 def test_nothing_stays_live_on_an_answer_about_the_old_maker(corrected):
     world = make_sellable()
     corrected(world)
-    sweeps.reconcile(at=clock.now() + timedelta(minutes=2))
+    reconciler.reconcile(at=clock.now() + timedelta(minutes=2))
     world.offer.refresh_from_db()
     assert world.offer.state == OfferState.SUSPENDED

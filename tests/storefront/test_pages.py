@@ -15,9 +15,10 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
-from authorization import approvals, clock, offers, outbox, policies, revocations
-from authorization.models import ApprovalVersion, Assurance
+from authorization import approvals, clock, holds, offers, outbox, policies, revocations
+from authorization.models import ApprovalVersion, Assurance, Fact
 from carriers.compatibility import Confidence, Data, Level, Sub, Verdict, Voice
 from catalog.models import Condition, Device, ListingHost, OfferState, Organization, Stock, Variant
 from seeds.factories import (
@@ -38,6 +39,7 @@ from seeds.factories import (
 from storefront import notices, orders
 from storefront.models import Cart, CartLine, Notice, Order, PaymentIntent, RemovalProof
 from storefront.shop import presenters, selectors
+from storefront.shop.urls import urlpatterns
 from tests.storefront.conftest import Till, check_out, place_hold, revoke_agreement, revoke_approval, withdraw
 
 pytestmark = pytest.mark.django_db
@@ -83,6 +85,15 @@ def put_in_cart(shopper: Client, world: World, **sent: Any) -> Any:
     return shopper.post("/cart/add/", {"offer": world.offer.pk, "plan": "", "quantity": 1} | sent)
 
 
+def seen_in(form: Any) -> dict[str, str]:
+    """What the checkout form says that the shopper saw."""
+    body = form.content.decode()
+    found = {
+        name: re.search(rf'name="{name}" value="([^"]*)"', body) for name in ("seen_lines", "seen_total")
+    }
+    return {name: match[1] for name, match in found.items() if match}
+
+
 def pay(shopper: Client, **changes: Any) -> Any:
     return shopper.post("/checkout/", {"checkout_key": str(uuid4())} | BUYER | changes)
 
@@ -100,10 +111,35 @@ def test_the_list_shows_what_may_be_sold_now(shopper, world):
 
 
 def test_looking_sets_no_cookie_and_keeps_no_copy(shopper, world):
-    for path in ("/", "/how-we-decide/", "/notices/"):
+    for path in (
+        "/",
+        "/how-we-decide/",
+        "/notices/",
+        "/accessibility/",
+        "/feeds/products.xml",
+        "/sitemap.xml",
+    ):
         assert not shopper.get(path).cookies
-    for path in ("/", device_path(world), "/cart/"):
         assert "no-store" in shopper.get(path)["Cache-Control"]
+    for path in (device_path(world), "/cart/", "/nowhere", "/devices/no-such-phone/", "/notices/none/"):
+        assert "no-store" in shopper.get(path)["Cache-Control"], path
+
+
+@pytest.mark.parametrize("name", sorted(str(pattern.name) for pattern in urlpatterns))
+def test_every_page_of_the_shop_says_that_it_is_not_to_be_kept(shopper, name):
+    """Where a new page forgets it, somebody's cache would go on offering what may not be sold."""
+    pattern = next(pattern for pattern in urlpatterns if pattern.name == name)
+    examples = {"SlugConverter": "none", "IntConverter": 1, "UUIDConverter": uuid4()}
+    given = pattern.pattern.converters.items()
+    path = reverse(f"shop:{name}", kwargs={each: examples[type(kind).__name__] for each, kind in given})
+    response = shopper.get(path)
+    if response.status_code == 405:
+        response = shopper.post(path)
+    assert response["Cache-Control"] == (
+        "public, max-age=3600"
+        if name == "robots"
+        else "max-age=0, no-cache, no-store, must-revalidate, private"
+    )
 
 
 def test_an_empty_shop_says_so(shopper):
@@ -116,6 +152,37 @@ def test_a_live_offer_that_the_decision_refuses_is_listed_without_a_price(shoppe
     response = shopper.get("/")
     assert "Not for sale now" in text_of(response)
     assert "$199.00" not in text_of(response)
+
+
+def test_search_finds_by_brand_name_and_model_number(shopper):
+    device = DeviceFactory.create(brand="Xiaomi", marketing_name="Mi 4")
+    found = make_sellable(
+        variant=VariantFactory.create(device=device, model_number="MI-4-W"), price_amount=Decimal("101.00")
+    )
+    make_sellable(price_amount=Decimal("102.00"))
+    for words in ("xiaomi", "mi 4", "  XIAOMI   Mi ", "MI-4-W", "mi-4"):
+        shown = text_of(shopper.get("/", {"q": words}))
+        assert "$101.00" in shown, words
+        assert "$102.00" not in shown, words
+    assert "No phone on sale fits this search" in text_of(shopper.get("/", {"q": "nokia"}))
+    assert "No phone on sale" in text_of(shopper.get("/", {"q": "%"})), "no wildcard"
+    both = shopper.get("/", {"q": "xiaomi", "host": found.host.code})
+    assert f'href="/?host={found.host.code}"' in unescape(both.content.decode()), (
+        "the search can be taken away"
+    )
+    assert 'value="xiaomi"' in both.content.decode()
+    assert "All are shown" in text_of(shopper.get("/", {"q": "x" * 101}))
+
+
+def test_search_and_list_lose_a_phone_at_its_sweep_and_its_price_at_the_commit(shopper, world):
+    find = {"q": world.variant.model_number}
+    assert "$199.00" in text_of(shopper.get("/", find))
+    revoke_agreement(world)
+    shown = text_of(shopper.get("/", find))
+    assert "Not for sale now" in shown
+    assert "$199.00" not in shown
+    outbox.pump()
+    assert "No phone on sale fits this search" in text_of(shopper.get("/", find))
 
 
 def test_filters_narrow_the_list_and_can_be_taken_away_one_by_one(shopper):
@@ -294,6 +361,62 @@ def test_out_of_stock_is_no_delisting(shopper, world):
     assert "Add to cart" not in shown
     assert "Not for sale" not in shown
     assert product_data(response)[0]["offers"][0]["availability"] == "https://schema.org/OutOfStock"
+
+
+def test_three_states_have_three_texts(shopper, world):
+    delisted, hidden, sold_out = world, make_sellable(), make_sellable()
+    revoke_agreement(delisted)
+    outbox.pump()
+    terms = replace(make_terms(variant=hidden.variant, hosts=[hidden.host]), condition=Condition.USED)
+    offers.save_listing(vendor=hidden.vendor, sku=hidden.listing.sku, terms=terms, by=BUILDER, at=clock.now())
+    assert ListingHost.objects.get(pk=hidden.offer.pk).state == OfferState.DRAFT
+    Stock.objects.filter(listing=sold_out.listing).update(on_hand=0)
+
+    said = {
+        "Not for sale now": delisted,
+        "Put aside by its seller": hidden,
+        "It may be sold, and none is left": sold_out,
+    }
+    for words, each in said.items():
+        response = shopper.get(device_path(each))
+        shown = text_of(response)
+        assert response.status_code == 200
+        assert [other for other in said if other in shown] == [words]
+        assert is_hidden_from_search(response) == (each is not sold_out)
+        assert says_nothing_is_for_sale(response) == (each is not sold_out)
+        assert "Tell me when it is back" in shown
+        assert shown.index("Phones you can buy instead") < shown.index("Tell me when it is back")
+    assert "you wait for stock" in text_of(shopper.get(device_path(sold_out)))
+    assert "you wait until it may be" in text_of(shopper.get(device_path(delisted)))
+    assert "you wait until it is offered again" in text_of(shopper.get(device_path(hidden)))
+
+
+def test_out_of_stock_is_said_on_the_list(shopper, world):
+    assert "Out of stock" not in text_of(shopper.get("/"))
+    Stock.objects.filter(listing=world.listing).update(on_hand=0)
+    assert "Out of stock" in text_of(shopper.get("/"))
+
+
+def test_one_model_removed_for_good_leaves_the_phone_its_page(shopper, world):
+    sibling = VariantFactory.create(device=world.variant.device)
+    other = make_sellable(variant=sibling, price_amount=Decimal("150.00"))
+    offers.withdraw_listing(listing=world.listing, by=BUILDER, at=clock.now())
+    response = shopper.get(device_path(world))
+    assert response.status_code == 200
+    assert "$150.00" in text_of(response)
+    assert "Tell me when it is back" not in text_of(response), "what is gone for good is not waited for"
+    offers.withdraw_listing(listing=other.listing, by=BUILDER, at=clock.now())
+    assert shopper.get(device_path(world)).status_code == 410
+
+
+def test_what_we_cannot_check_is_not_waited_for(shopper, world):
+    def fail(execute, sql, params, many, context):
+        if "authorization_agreementversion" in sql:
+            raise OperationalError("the evidence cannot be read")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail):
+        assert "Tell me when it is back" not in text_of(shopper.get(device_path(world)))
 
 
 def test_removed_for_good_is_gone_with_alternatives(shopper, world):
@@ -582,21 +705,73 @@ def test_what_may_not_be_sold_is_not_added(shopper, world):
     assert CartLine.objects.count() == 0
 
 
-def test_a_delisted_line_stays_out_of_the_total_until_it_is_removed(shopper, world):
+def test_a_delisted_line_stays_marked_and_the_rest_can_be_bought(shopper, world, provider: Till):
     other = make_sellable(price_amount=Decimal("50.00"))
     put_in_cart(shopper, world)
     put_in_cart(shopper, other)
     revoke_agreement(world)
     shown = text_of(shopper.get("/cart/"))
+    assert f"{world.variant.device} : We are not able to sell this phone at the moment." in shown
     assert "Unavailable. We are not able to sell this phone at the moment." in shown
-    assert "Total $50.00" in shown
+    assert "Total of what can be bought $50.00" in shown
     assert "$199.00" not in shown
-    assert "Go to checkout" not in shown
-    line = CartLine.objects.get(offer=world.offer)
-    assert shopper.post(f"/cart/lines/{line.pk}/remove/").status_code == 302
+    assert "Buy the rest" in shown
+
+    form = shopper.get("/checkout/")
+    assert "Not bought, stays in your cart" in text_of(form)
+    response = pay(shopper, **seen_in(form))
+    assert response.status_code == 302
+    order = Order.objects.get()
+    assert order.total_amount == Decimal("50.00")
+    assert [line.offer_id for line in order.lines.all()] == [other.offer.pk]
+    assert provider.money() == ["authorized"]
+
     shown = text_of(shopper.get("/cart/"))
-    assert "Unavailable" not in shown
-    assert "Go to checkout" in shown
+    assert "Unavailable" in shown, "what was left out stays, and so does the cart"
+    assert "Total" not in shown
+    line = CartLine.objects.get()
+    assert shopper.post(f"/cart/lines/{line.pk}/remove/").status_code == 302
+    assert "Your cart is empty" in text_of(shopper.get("/cart/"))
+
+
+def test_what_comes_back_between_view_and_checkout_is_not_sold_unseen(shopper, world, provider: Till):
+    other = make_sellable(price_amount=Decimal("50.00"))
+    put_in_cart(shopper, world)
+    put_in_cart(shopper, other)
+    place_hold(("variant", world.variant.pk))
+    seen = seen_in(shopper.get("/checkout/"))
+    hold = Fact.objects.get(kind=Fact.Kind.HOLD)
+    holds.release_hold(fact=hold, by=BUILDER, at=clock.now(), reason="test")
+    assert "Total $249.00" in text_of(shopper.get("/cart/"))
+
+    assert pay(shopper, **seen).status_code == 302
+    assert Order.objects.get().total_amount == Decimal("50.00")
+    assert [line.offer_id for line in CartLine.objects.all()] == [world.offer.pk]
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda seen: seen | {"seen_total": "1.00"},
+        lambda seen: seen | {"seen_lines": "999999"},
+        lambda seen: seen | {"seen_lines": f"{seen['seen_lines']},999999"},
+    ],
+)
+def test_another_total_or_other_lines_than_seen_are_refused(shopper, world, provider: Till, forge):
+    put_in_cart(shopper, world)
+    response = pay(shopper, **forge(seen_in(shopper.get("/checkout/"))))
+    assert response.status_code == 409
+    assert "Your cart changed" in text_of(response)
+    assert Order.objects.count() == 0
+    assert provider.money() == []
+
+
+@pytest.mark.parametrize("sent", [{"seen_lines": "1;2"}, {"seen_total": "much"}])
+def test_a_checkout_that_says_nonsense_of_what_was_seen_is_opened_again(shopper, world, sent):
+    put_in_cart(shopper, world)
+    response = pay(shopper, **sent)
+    assert response.status_code == 400
+    assert "Open the checkout again from your cart" in text_of(response)
 
 
 def test_nobody_touches_the_line_of_another_cart(shopper, world):
@@ -715,7 +890,7 @@ def test_revoked_between_view_and_checkout_is_refused_in_words(shopper, world, p
     assert key is not None
     revoke_agreement(world)
 
-    response = pay(shopper, checkout_key=key[1])
+    response = pay(shopper, checkout_key=key[1], **seen_in(form))
     assert response.status_code == 409
     shown = text_of(response)
     assert "Nothing was bought" in shown
@@ -724,12 +899,11 @@ def test_revoked_between_view_and_checkout_is_refused_in_words(shopper, world, p
         in shown
     )
     assert "Your card is not charged" in shown
-    assert "take out what cannot be bought" in shown
+    assert "You can buy the rest below, for $50.00." in shown
     assert Order.objects.count() == 0
     assert provider.money() == []
 
-    shopper.post(f"/cart/lines/{CartLine.objects.get(offer=world.offer).pk}/remove/")
-    assert pay(shopper).status_code == 302
+    assert pay(shopper, **seen_in(response)).status_code == 302
     assert [line.offer_id for line in Order.objects.get().lines.all()] == [other.offer.pk]
 
 
@@ -762,8 +936,9 @@ def test_a_checkout_without_its_key_is_opened_again(shopper, world):
 def test_where_nothing_can_be_bought_there_is_no_rest_and_no_total(shopper, world):
     put_in_cart(shopper, world)
     revoke_agreement(world)
+    assert shopper.get("/checkout/")["Location"] == "/cart/"
     in_cart, refused = text_of(shopper.get("/cart/")), text_of(pay(shopper))
-    assert "take out what cannot be bought" in refused
+    assert "nothing in it can be bought" in refused
     for shown in (in_cart, refused):
         assert "the rest" not in shown
         assert "Total" not in shown

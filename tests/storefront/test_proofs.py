@@ -1,17 +1,25 @@
 """Proof of removal: one per withdrawal, signed, true, and sent to the party whose word it was."""
 
+import csv
+import hashlib
+import json
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core import mail
+from django.core.signing import Signer
 
-from authorization import clock, outbox, sweeps
-from authorization.models import LedgerEntry, Revocation, Sweep
+from authorization import clock, outbox, reconciler
+from authorization.models import Delisting, LedgerEntry, PendingChange, Revocation, Sweep
 from authorization.revocations import RevokeAgreement
 from carriers.models import HostCarrier
-from catalog.models import ListingHost, OfferState, Organization
+from catalog.models import ListingHost, OfferState, Organization, Variant
 from seeds.factories import make_sellable
-from storefront import carts, messages, proofs, withdrawals
+from storefront import audit, carts, messages, proofs, withdrawals
 from storefront.models import Cart, RemovalProof, SentMessage
 from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement
 
@@ -25,6 +33,14 @@ def proof(world):
     return RemovalProof.objects.get()
 
 
+def hurry_the_reconciler(monkeypatch):
+    """It steps in before the sweep that is on its way."""
+    monkeypatch.setattr(reconciler, "_under_way", lambda offers, since: set())
+    run = reconciler.reconcile(at=clock.now())
+    assert run is not None
+    assert run.found_live
+
+
 def issue_again():
     sweep = Sweep.objects.get(revocation__isnull=False)
     payload = {"sweep_id": sweep.pk, "revocation_id": sweep.revocation_id}
@@ -35,20 +51,28 @@ def test_the_statement_says_what_was_removed_when_and_why(world, proof):
     revocation = Revocation.objects.get()
 
     assert proof.recipient == "the manufacturer"
-    assert proof.statement | {"offers": [], "orders_before": 0} == {
+    (offer,) = proof.statement["offers"]
+    rest = {name: value for name, value in proof.statement.items() if name not in ("offers", "list")}
+    assert rest == {
         "fact": world.agreement.code,
         "kind": "agreement",
         "requested_by": "the manufacturer",
         "reason_code": "MANUFACTURER_DISCLAIMS",
         "word_received_at": revocation.word_received_at.isoformat(),
         "decided_at": revocation.effective_at.isoformat(),
+        "first_delisted_at": offer["delisted_at"],
+        "last_delisted_at": offer["delisted_at"],
         "revision": revocation.revision_id,
-        "offers": [],
+        "offer_count": 1,
+        "by_reason": {"AGREEMENT_REVOKED": 1},
+        "by_host": {world.host.code: 1},
         "survivors": 0,
         "orders_before": 0,
         "late_orders": 0,
     }
-    (offer,) = proof.statement["offers"]
+    delisting = Delisting.objects.get()
+    assert proof.statement["list"]["records"] == str(delisting.pk)
+    assert offer["event_id"] == str(delisting.decision_id)
     assert offer["sku"] == world.listing.sku
     assert offer["model_number"] == world.variant.model_number
     assert offer["host"] == world.host.code
@@ -66,14 +90,13 @@ def test_orders_from_before_are_counted(world, provider):
     assert RemovalProof.objects.get().statement["orders_before"] == 1
 
 
-def test_an_offer_that_another_sweep_took_down_first_is_in_the_proof(world):
+def test_an_offer_that_the_reconciler_took_down_first_is_in_the_proof(world, monkeypatch):
     revoke_agreement(world)
     # The reconciler is quicker than the revocation's own sweep.
-    sweeps.reconcile(at=clock.now())
+    hurry_the_reconciler(monkeypatch)
     outbox.pump()
 
     assert [offer["sku"] for offer in RemovalProof.objects.get().statement["offers"]] == [world.listing.sku]
-    assert SentMessage.objects.filter(kind="delisted", recipient=world.vendor.name).count() == 1
 
 
 def test_a_hold_is_proven_too_and_lists_only_its_own(world):
@@ -174,3 +197,167 @@ def test_a_host_carrier_has_an_address_too(world):
     assert messages.find_address(world.host.name) == "device@carrier.example"
     assert messages.find_address(world.host.code.upper()) == "device@carrier.example"
     assert messages.find_address("nobody") == ""
+
+
+# --- for a program ------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "proofs.md").read_text(encoding="utf-8")
+
+
+def sell_more(world, count):
+    return [
+        make_sellable(vendor=world.vendor, variant=world.variant, sku=f"-MORE {n}", host=world.host)
+        for n in range(count)
+    ]
+
+
+def fetch(client, proof, end):
+    response = client.get(f"/proofs/{proof.public_id}{end}")
+    assert response.status_code == 200
+    assert response["X-Robots-Tag"] == "noindex"
+    return b"".join(response) if response.streaming else response.content
+
+
+def test_the_documented_check_accepts_a_proof_and_refuses_a_forged_one(client, proof):
+    """The snippet of docs/proofs.md, run as it stands there."""
+    [snippet] = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(snippet, names)  # noqa: S102  our own page
+    keys = json.loads(client.get("/.well-known/clearline-proof-key.json").content)
+    document = json.loads(fetch(client, proof, ".json"))
+    lines = fetch(client, proof, "/offers.jsonl")
+    assert names["is_genuine"](document, keys, lines) is True
+
+    for part, value in (("recipient", "somebody else"), ("issued_at", "2020-01-01T00:00:00+00:00")):
+        assert not names["is_genuine"](document | {"signed": document["signed"] | {part: value}}, keys, lines)
+    statement = document["signed"]["statement"]
+    late = document["signed"] | {"statement": statement | {"late_orders": 1}}
+    assert not names["is_genuine"](document | {"signed": late}, keys, lines)
+    assert not names["is_genuine"](document, keys, lines + b"{}\n")
+    assert not names["is_genuine"](document, {"keys": []}, lines)
+
+
+def test_the_list_has_every_offer_and_the_statement_the_first(client, world, monkeypatch):
+    monkeypatch.setattr(proofs, "NAMED", 2)
+    monkeypatch.setattr(proofs, "_READ_AT_ONCE", 3)
+    sell_more(world, 7)
+    revoke_agreement(world)
+    outbox.pump()
+    proof = RemovalProof.objects.get()
+
+    statement = proof.statement
+    assert (statement["offer_count"], len(statement["offers"])) == (8, 2)
+    assert statement["by_reason"] == {"AGREEMENT_REVOKED": 8}
+    raw = fetch(client, proof, "/offers.jsonl")
+    assert hashlib.sha256(raw).hexdigest() == statement["list"]["sha256"]
+    lines = [json.loads(line) for line in raw.splitlines()]
+    assert len({line["sku"] for line in lines}) == 8
+    assert lines[:2] == statement["offers"]
+    assert {line["event_id"] for line in lines} == {
+        str(decision_id) for decision_id in Delisting.objects.values_list("decision_id", flat=True)
+    }
+    assert proofs.verify_list(proof)
+    page = client.get(f"/proofs/{proof.public_id}/").content.decode()
+    assert "6 more offers stand in the list" in page
+
+
+def test_a_sheet_of_the_list_holds_no_formula(client, world):
+    sell_more(world, 1)
+    revoke_agreement(world)
+    outbox.pump()
+    rows = list(csv.reader(fetch(client, RemovalProof.objects.get(), "/offers.csv").decode().splitlines()))
+    assert rows[0] == ["sku", "model_number", "host", "delisted_at", "reason_codes", "event_id"]
+    assert sorted(row[0] for row in rows[1:]) == ["'-MORE 0", world.listing.sku]
+
+
+def test_what_is_edited_or_taken_down_later_does_not_change_the_list(client, world, proof):
+    before = fetch(client, proof, "/offers.jsonl")
+    another = make_sellable()
+    Variant.objects.filter(pk=world.variant.pk).update(slug="renamed")
+    world.listing.variant = another.variant
+    world.listing.save(update_fields=["variant"])
+    place_hold(("vendor", another.vendor.pk))
+    outbox.pump()
+
+    assert fetch(client, proof, "/offers.jsonl") == before
+    assert proofs.verify_list(proof)
+    Delisting.objects.filter(pk=int(proof.statement["list"]["records"])).update(reason_codes=[])
+    assert not proofs.verify_list(proof)
+
+
+def test_a_statement_costs_the_same_for_one_offer_and_for_forty(world, django_assert_max_num_queries):
+    sell_more(world, 40)
+    revoke_agreement(world)
+    outbox.pump()
+    RemovalProof.objects.all().delete()
+    with django_assert_max_num_queries(30):
+        proofs._statement(Revocation.objects.get(), at=clock.now())
+
+
+def test_proofs_from_before_the_keys_still_verify(client, world, proof):
+    """They have no id of a key, and were signed with the shop's secret."""
+    RemovalProof.objects.update(key_id="", statement={"fact": "AG-1", "offers": [], "late_orders": 0})
+    old = RemovalProof.objects.get()
+    assert not proofs.verify_proof(old)
+    old.signature = Signer(salt="clearline.removal-proof").signature(proofs.canonical(old))
+    old.save(update_fields=["signature"])
+
+    assert proofs.verify_proof(RemovalProof.objects.get())
+    assert client.get(f"/proofs/{old.public_id}/").status_code == 200
+    document = json.loads(fetch(client, old, ".json"))
+    assert (document["algorithm"], document["public_key"]) == ("HMAC", None)
+    assert client.get(f"/proofs/{old.public_id}/offers.csv").status_code == 404
+
+
+def test_a_signature_of_another_key_under_our_id_is_refused(proof, settings):
+    stranger = proofs._derived("a stranger's secret, fifty characters and more, made for this test")
+    proof.signature = b64encode(stranger.sign(proofs.canonical(proof).encode())).decode()
+    assert not proofs.verify_proof(proof)
+    proof.signature = "not base64!"
+    assert not proofs.verify_proof(proof)
+
+
+def test_the_key_is_made_of_the_secret_and_tells_nothing_of_it(settings):
+    settings.SECRET_KEY = "one secret, fifty characters and more, made for this test only"
+    first = proofs.public_keys()
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another one", [settings.SECRET_KEY]
+    after = proofs.public_keys()
+    assert after[1:] == first
+    assert after[0].key_id != first[0].key_id
+    assert len(first[0].key_id) == 16
+
+
+def test_nobody_finds_a_proof_without_its_link(client, proof):
+    for end in ("/", ".json", "/offers.csv", "/offers.jsonl"):
+        assert client.get(f"/proofs/{uuid4()}{end}").status_code == 404
+
+
+@pytest.mark.parametrize("state", [PendingChange.State.CANCELLED, PendingChange.State.DECLINED])
+def test_what_came_to_nothing_is_not_proven(world, proof, state):
+    revocation = Revocation.objects.get()
+    RemovalProof.objects.all().delete()
+    kind = PendingChange.Kind.REMOVAL
+    PendingChange.objects.create(
+        revocation=revocation,
+        kind=kind,
+        state=state,
+        made_by="user:a",
+        made_at=clock.now(),
+        decided_by="user:b",
+        decided_at=clock.now(),
+    )
+    issue_again()
+    assert not RemovalProof.objects.exists()
+
+
+def test_late_orders_of_this_withdrawal_only_are_counted(world, proof, monkeypatch):
+    asked = []
+
+    def late_orders(*, revision):
+        asked.append(revision)
+        return []
+
+    monkeypatch.setattr(audit, "late_orders", late_orders)
+    revocation = Revocation.objects.get()
+    proofs._statement(revocation, at=clock.now())
+    assert asked == [revocation.revision_id]

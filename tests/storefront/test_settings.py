@@ -37,6 +37,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "int_between": lambda name: environment.int_between(name, default=5, low=1, high=10),
     "log_level": lambda name: environment.log_level(name, default="INFO"),
     "secret_key": lambda name: environment.secret_key(name, key_file=""),
+    "old_keys": environment.old_keys,
     "allowed_hosts": lambda name: environment.allowed_hosts(name, default="127.0.0.1,localhost"),
     "origins": environment.origins,
     "web_address": environment.web_address,
@@ -58,6 +59,7 @@ READERS: dict[str, Callable[[str], Any]] = {
         *(("filled_text", blank, "Set it") for blank in ("", "  ")),
         *(("log_level", level, "WARNING") for level in ("", "LOUD", "20")),
         ("secret_key", "short", "token_urlsafe"),
+        ("old_keys", f"{'k' * 60},short", "shorter than 50"),
         *(
             ("allowed_hosts", hosts, "e.g. shop.example")
             for hosts in (
@@ -146,6 +148,8 @@ def test_a_bad_value_is_refused_by_name_with_the_cure(
         ("log_level", "debug", "DEBUG"),
         # django-environ would take this for the name of another variable.
         ("secret_key", "$" + "k" * 60, "$" + "k" * 60),
+        ("old_keys", "", []),
+        ("old_keys", f"{'k' * 60}, {'l' * 50}", ["k" * 60, "l" * 50]),
         ("allowed_hosts", "shop.example,.shop.example,[::1]", ["shop.example", ".shop.example", "[::1]"]),
         ("origins", "", []),
         ("origins", "https://shop.example:8443,https://*.b.example", ["https://shop.example:8443", "https://*.b.example"]),

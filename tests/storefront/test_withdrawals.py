@@ -1,6 +1,7 @@
 """Withdrawals seen from the shop: carts and orders in the preview, and what follows the commit."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -8,10 +9,10 @@ from django.core import mail
 from django.core.mail import send_mail
 from django.db import transaction
 
-from authorization import clock, decisions, fence, groundwork, offers, outbox, policies, sweeps
+from authorization import clock, decisions, fence, groundwork, offers, outbox
 from authorization.fence import FenceMisuse
 from authorization.holds import Exemption
-from authorization.models import AgreementVersion, ApprovalVersion, Revocation, Sweep
+from authorization.models import AgreementVersion, ApprovalVersion, Revocation
 from authorization.revocations import (
     Change,
     NarrowAgreement,
@@ -38,6 +39,7 @@ from seeds.factories import (
 from storefront import carts, messages, orders, withdrawals
 from storefront.models import Cart, Order, SentMessage
 from tests.authorization.tampering import tampering
+from tests.authorization.test_front_door import KINDS
 from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement, withdraw
 
 pytestmark = pytest.mark.django_db
@@ -190,7 +192,8 @@ def test_an_order_whose_equipment_authorization_is_withdrawn_is_held_and_not_rel
 
     order.refresh_from_db()
     assert order.state == Order.State.HELD
-    assert len(withdrawals.offers_taken_down(Revocation.objects.get(), at=clock.now())) == 1
+    react()
+    assert withdrawals.delistings_of(Revocation.objects.get(), at=clock.now()).count() == 1
     with pytest.raises(orders.InvalidOrderMove, match="EQUIPMENT_"):
         orders.release_order(order=order, by=DESK, at=clock.now())
 
@@ -475,6 +478,57 @@ def test_an_order_sold_before_its_listing_was_edited_is_still_found(world, provi
     assert Order.objects.get(pk=order.pk).state == Order.State.HELD
 
 
+@pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
+def test_the_preview_counts_the_orders_that_each_kind_of_withdrawal_holds(build, provider):
+    case = build()
+    outbox.pump()
+    bought, beside = buy(case.falls), buy(case.stays)
+    preview = withdrawals.preview(case.change, at=clock.now())
+    assert preview.unshipped_orders == 1
+    assert [order.pk for order in preview.first_orders] == [bought.pk]
+    revocation = withdrawals.confirm(
+        case.change,
+        digest=preview.impact.digest,
+        requested_by="the manufacturer",
+        word_received_at=clock.now(),
+        note="",
+        by=DESK,
+        at=clock.now(),
+    )
+    outbox.pump()
+    bought.refresh_from_db()
+    beside.refresh_from_db()
+    assert (bought.state, beside.state) == (Order.State.HELD, Order.State.PLACED)
+    assert bought.held_on == revocation
+    assert revocation.name in bought.held_reason
+    assert withdrawals.delistings_of(revocation, at=clock.now()).count() == 1
+
+
+def test_a_later_withdrawal_holds_orders_on_its_day(world, provider, monkeypatch):
+    order = buy(world)
+    day = clock.now() + timedelta(days=2)
+    change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")
+    preview = withdrawals.preview(change, at=clock.now(), effective_at=day)
+    assert preview.unshipped_orders == 1
+    withdrawals.confirm(
+        change,
+        digest=preview.impact.digest,
+        requested_by="the manufacturer",
+        word_received_at=clock.now(),
+        note="",
+        by=DESK,
+        at=clock.now(),
+        effective_at=day,
+    )
+    outbox.pump()
+    order.refresh_from_db()
+    assert order.state == Order.State.PLACED
+    monkeypatch.setattr(clock, "now", lambda: day + timedelta(seconds=1))
+    outbox.pump(at=clock.now)
+    order.refresh_from_db()
+    assert order.state == Order.State.HELD
+
+
 # --- vendors ------------------------------------------------------------------------------------------------
 
 
@@ -516,50 +570,6 @@ def make_listing(world, variant, sku):
     return saved.listing
 
 
-def test_a_sweep_told_twice_is_mailed_once(world):
-    Organization.objects.filter(pk=world.vendor.pk).update(contact_email="vendor@example.com")
-    revoke_agreement(world)
-    react()
-    sent = len(mail.outbox)
-    message = SentMessage.objects.get(kind="delisted")
-
-    sweep = Sweep.objects.get(revocation__isnull=False)
-    withdrawals.tell_vendors(payload={"sweep_id": sweep.pk}, event_id=message.event_id, at=clock.now())
-
-    assert len(mail.outbox) == sent
-
-
-def test_a_vendor_is_told_what_the_reconciler_took_down_without_a_revocation(world):
-    set_policy(is_carrier_approval_enforced=False)
-    second = VariantFactory.create(device=world.variant.device)
-    make_agreement(
-        grantor=second.device.manufacturer,
-        grantee=world.vendor,
-        models=[second],
-        at=clock.now(),
-        code="AG-2nd",
-    )
-    without_approval = make_listing(world, second, "SKU-2nd")
-    react()
-    assert not SentMessage.objects.filter(kind="delisted").exists()
-
-    set_policy(is_carrier_approval_enforced=True)
-    # The workers were slow for a minute: the reconciler came first.
-    sweeps.reconcile(at=clock.now() + timedelta(minutes=1))
-    react()
-
-    message = SentMessage.objects.get(kind="delisted")
-    assert message.recipient == world.vendor.name
-    assert without_approval.sku in message.body
-    assert world.listing.sku not in message.body
-
-
-def set_policy(**terms):
-    policies.set_policy(
-        name="test", minimum_assurance="verified", by=DESK, at=clock.now(), reason="test", **terms
-    )
-
-
 def test_one_dead_address_does_not_keep_the_others_from_their_mail(world, monkeypatch):
     other = make_sellable(host=world.host)
     for vendor, address in ((world.vendor, "dead@example.com"), (other.vendor, "good@example.com")):
@@ -585,7 +595,13 @@ def refuse_dead(send, subject, body, sender, recipients):
 
 
 def test_no_mail_inside_the_fence(world):
-    message = {"kind": "test", "recipient": "Ada", "address": "ada@example.com", "subject": "s", "body": "b"}
+    message: dict[str, Any] = {
+        "kind": "test",
+        "recipient": "Ada",
+        "address": "ada@example.com",
+        "subject": "s",
+        "body": "b",
+    }
     with transaction.atomic():
         fence.shared()
         with pytest.raises(FenceMisuse):
