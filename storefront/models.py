@@ -206,9 +206,7 @@ class Recall(models.Model):
     told_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["revocation", "line"], name="storefront_recall_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["revocation", "line"], name="storefront_recall_once")]
 
     def __str__(self) -> str:
         return f"recall of {self.line}"

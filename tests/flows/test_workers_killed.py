@@ -106,7 +106,9 @@ class Crew:
 
 
 @pytest.fixture
-def crew(broker: str, tmp_path: Path) -> Iterator[Crew]:
+def crew(broker: str, tmp_path: Path, settings: Any) -> Iterator[Crew]:
+    # All of a brand goes: that would wait for a second person.
+    settings.TWO_PEOPLE_ABOVE_BRAND_PERCENT = 101
     made = Crew(broker, tmp_path)
     yield made
     made.kill()

@@ -309,7 +309,13 @@ STORIES = {
 }
 
 
-@pytest.mark.parametrize("story", STORIES)
+def stories():
+    """All of them on SQLite; on PostgreSQL, where each step takes longer, the two that meet every act."""
+    slow_too = ("captured, then in part", "in part, captured, in full")
+    return slow_too if connection.vendor == "postgresql" else STORIES
+
+
+@pytest.mark.parametrize("story", stories())
 def test_killed_at_any_step_the_money_comes_right(book, world, monkeypatch, story):
     acts, units = STORIES[story]
     reaper = Reaper(monkeypatch)
