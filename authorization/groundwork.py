@@ -344,6 +344,13 @@ def restore_under_fence(
     scope: dict[str, set[int]] = {"variant_ids": set(), "host_ids": set()}
     boundaries: set[datetime] = set()
     for model, children in _RESTORED.items():
+        added = _versions(model).filter(rev_from=corrected_at, version_no=1).select_related("head").first()
+        if added is not None:
+            raise InvalidFact(
+                "revocation",
+                f"{added.head} was recorded by it for the first time: nothing stood before. Correct that record "
+                "instead.",
+            )
         for before in _versions(model).filter(rev_to=corrected_at).select_related("head"):
             after = _versions(model).filter(head=before.head, rev_to__isnull=True).first()
             if after is None or after.rev_from != corrected_at:

@@ -265,15 +265,22 @@ def end_exemption_under_fence(
     _publish("hold.exemption_ended", fact, revision, by, at, reason, fields, targets, exemptions, (ends_at,))
 
 
-def set_exemption_end_under_fence(
-    *, fact: Fact, part: int, ends_at: datetime, revision: Revision, by: Actor, at: datetime, reason: str
+def restore_exemption_under_fence(
+    *,
+    fact: Fact,
+    part: int,
+    exemption: Exemption,
+    revision: Revision,
+    by: Actor,
+    at: datetime,
+    reason: str,
 ) -> None:
-    """The way back from an exemption's end that has not come yet. The caller holds the fence."""
+    """The way back from an exemption's end that has not come yet: it is as it was. The caller holds the fence."""
     version = current(fact)
     fields, targets, exemptions = record_of(version), targets_of(version), exemptions_of(version)
-    exemptions[part] = replace(exemptions[part], valid_until=ends_at)
+    exemptions[part] = exemption
     _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
-    _publish("hold.exempted", fact, revision, by, at, reason, fields, targets, exemptions, (ends_at,))
+    _publish("hold.exempted", fact, revision, by, at, reason, fields, targets, exemptions, _ends([exemption]))
 
 
 def current(fact: Fact) -> HoldVersion:

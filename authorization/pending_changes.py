@@ -31,7 +31,7 @@ from authorization.facts import InvalidFact
 from authorization.models import (
     AffiliationVersion,
     AgreementVersion,
-    HoldExemption,
+    HoldVersion,
     PendingChange,
     Revision,
     Revocation,
@@ -86,7 +86,7 @@ def open_removal(*, revocation: Revocation, by: Actor, at: datetime) -> PendingC
 def approve_removal(*, pending: PendingChange, by: Actor, at: datetime) -> PendingChange:
     """A second person agrees: the pages are taken down. Raises NotPending, InvalidFact."""
     with transaction.atomic():
-        row = _lock_open(pending, Kind.REMOVAL)
+        row = lock_open(pending, Kind.REMOVAL)
         refuse_same_person(row, by)
         _close(row, State.DONE, by=by, at=at)
         _record("removal.approved", row, by=by, at=at)
@@ -127,20 +127,36 @@ def cancel_withdrawal(*, pending: PendingChange, by: Actor, at: datetime, reason
         raise InvalidFact("reason", "Say why it is cancelled; the reason is kept.")
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"cancelled: {pending.revocation.name}", at=at)
-        row = _lock_open(pending, Kind.WITHDRAWAL)
+        row = lock_open(pending, Kind.WITHDRAWAL)
         # Under the fence: no sale can have been refused for it before this commits.
         if row.due_at is not None and row.due_at <= max(at, revision.recorded_at):
             raise NotPending(
                 f"It took effect on {row.due_at:%Y-%m-%d %H:%M:%S} UTC. Undo the withdrawal instead."
             )
+        _refuse_to_forget(row)
         _unwrite(row.revocation, revision, by=by, at=at, reason=reason)
         _close(row, State.CANCELLED, by=by, at=at, reason=reason)
         _record("withdrawal.cancelled", row, by=by, at=at, reason=reason, revision=revision.n)
-        removals = PendingChange.objects.filter(
-            revocation=row.revocation, kind=Kind.REMOVAL, state=State.OPEN
-        )
-        removals.update(state=State.CANCELLED, decided_at=at, reason=reason[:500])
+        _call_off_removal(row.revocation, at=at, reason=reason)
     return revision
+
+
+def _refuse_to_forget(row: PendingChange) -> None:
+    """One that brought an earlier word forward: without it that word would be forgotten."""
+    earlier = PendingChange.objects.filter(
+        kind=Kind.WITHDRAWAL,
+        state=State.CANCELLED,
+        revocation__fact=row.revocation.fact,
+        revocation__kind=row.revocation.kind,
+        decided_at=row.made_at,
+        due_at__gt=row.due_at,
+    ).select_related("revocation")
+    if any(other.revocation.scope == row.revocation.scope for other in earlier):
+        raise InvalidFact(
+            "revocation",
+            "It brought an earlier withdrawal forward, which would be forgotten. Let it take effect, and record "
+            "what is to hold instead.",
+        )
 
 
 def take_effect(*, fact_id: int | None, boundary: datetime, by: Actor, at: datetime) -> int | None:
@@ -173,9 +189,19 @@ def supersede(*, revocation: Revocation, by: Actor, at: datetime) -> None:
         due_at__gt=revocation.effective_at,
     )
     for row in rows.exclude(revocation=revocation):
+        if row.revocation.scope != revocation.scope:
+            # Another exemption of the same hold.
+            continue
         reason = f"It was brought forward to {revocation.effective_at:%Y-%m-%d %H:%M} UTC."
         _close(row, State.CANCELLED, by=by, at=at, reason=reason)
         _record("withdrawal.superseded", row, by=by, at=at, reason=reason)
+        _call_off_removal(row.revocation, at=at, reason=reason)
+
+
+def _call_off_removal(revocation: Revocation, *, at: datetime, reason: str) -> None:
+    """What will not take effect has no pages to remove."""
+    removals = PendingChange.objects.filter(revocation=revocation, kind=Kind.REMOVAL, state=State.OPEN)
+    removals.update(state=State.CANCELLED, decided_at=at, reason=reason[:500])
 
 
 def is_scheduled(revocation: Revocation) -> bool:
@@ -206,14 +232,12 @@ def _unwrite(revocation: Revocation, revision: Revision, *, by: Actor, at: datet
                 fact=fact, valid_until=before.valid_until, revision=revision, by=by, at=at, reason=reason
             )
         case Revocation.Kind.EXEMPTION:
+            before_it = HoldVersion.objects.get(head=fact, rev_to=revocation.revision_id)
             part = revocation.scope["exemption"]
-            exemption = HoldExemption.objects.get(
-                version__head=fact, version__rev_to=revocation.revision_id, part=part
-            )
-            holds.set_exemption_end_under_fence(
+            holds.restore_exemption_under_fence(
                 fact=fact,
                 part=part,
-                ends_at=exemption.valid_until,
+                exemption=holds.exemptions_of(before_it)[part],
                 revision=revision,
                 by=by,
                 at=at,
@@ -299,9 +323,10 @@ def without(revocations: Iterable[Revocation]) -> tuple[WhatIf, int | None]:
                 terms = {dimension: frozenset(values) for dimension, values in scope.items()}
                 world = replace(
                     world,
-                    scopes={**world.scopes, before.head_id: terms},
-                    ends={**world.ends, before.head_id: before.valid_until},
-                    sublicenses={**world.sublicenses, before.head_id: before.may_sublicense},
+                    # Of several the first: before it the agreement covered most.
+                    scopes={before.head_id: terms, **world.scopes},
+                    ends={before.head_id: before.valid_until, **world.ends},
+                    sublicenses={before.head_id: before.may_sublicense, **world.sublicenses},
                 )
             case _:
                 since = min(revocation.revision_id, since or revocation.revision_id)
@@ -321,7 +346,8 @@ def _open(
     return row
 
 
-def _lock_open(pending: PendingChange, kind: str) -> PendingChange:
+def lock_open(pending: PendingChange, kind: str) -> PendingChange:
+    """The row, locked and open still. Raises NotPending."""
     rows = PendingChange.objects.select_for_update(no_key=True)
     row = rows.get(pk=pending.pk)
     if row.kind != kind:

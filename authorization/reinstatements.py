@@ -78,8 +78,11 @@ def undo(
     at: datetime,
     returns: int = 0,
     part: Part | None = None,
+    declines: PendingChange | None = None,
 ) -> Reinstatement:
     """Give back what this withdrawal took, or a part of it. `returns`: how many offers the preview named.
+
+    `declines`: the removal that a second person decides on by it; NotPending is raised where somebody was faster.
 
     Raises InvalidFact where nothing can be given back: it is undone already, has not taken effect (then it is
     cancelled instead), or would have ended by now.
@@ -89,6 +92,8 @@ def undo(
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"undone: {revocation.name}", at=at)
         check_undoable(revocation)
+        if declines is not None:
+            pending_changes.lock_open(declines, PendingChange.Kind.REMOVAL)
         fact = write(revocation, revision, by=by, at=at, reason=reason, part=part)
         done = Reinstatement.objects.create(
             revocation=revocation,
@@ -128,7 +133,7 @@ def decline_removal(*, pending: PendingChange, by: Actor, at: datetime, reason: 
     Raises InvalidFact.
     """
     pending_changes.refuse_same_person(pending, by)
-    return undo(revocation=pending.revocation, reason=reason, is_mistake=True, by=by, at=at)
+    return undo(revocation=pending.revocation, reason=reason, is_mistake=True, by=by, at=at, declines=pending)
 
 
 def write(
@@ -177,7 +182,30 @@ def _narrowing(act: _Act) -> Fact:
     before = AgreementVersion.objects.select_related("head", "grantor", "grantee").get(
         head=act.fact, rev_to=act.revocation.revision_id
     )
+    _refuse_withdrawn_since(act)
+    if before.revoked_at is not None:
+        raise InvalidFact(
+            "revocation", f"{act.fact} is to be revoked on {before.revoked_at:%Y-%m-%d}; cancel that first."
+        )
     return _reopened(act, before)
+
+
+def _refuse_withdrawn_since(act: _Act) -> None:
+    """What was taken away further since would come back with it.
+
+    By another withdrawal of the same record that was neither undone nor cancelled. Raises InvalidFact.
+    """
+    later = Revocation.objects.filter(fact=act.fact, revision_id__gt=act.revocation.revision_id)
+    undone = Reinstatement.objects.filter(is_partial=False).values("revocation")
+    cancelled = PendingChange.objects.filter(
+        kind=PendingChange.Kind.WITHDRAWAL, state=PendingChange.State.CANCELLED
+    ).values("revocation")
+    if later.exclude(pk__in=undone).exclude(pk__in=cancelled).exists():
+        raise InvalidFact(
+            "revocation",
+            f"{act.fact} was withdrawn further since, or is to be. Undo or cancel that first, or record what is "
+            "to hold.",
+        )
 
 
 def _reopened(act: _Act, version: AgreementVersion) -> Fact:
@@ -186,6 +214,10 @@ def _reopened(act: _Act, version: AgreementVersion) -> Fact:
 
 
 def _approval(act: _Act) -> Fact:
+    if act.revocation.kind == Kind.RESTRICTION:
+        _refuse_withdrawn_since(act)
+        if approvals.current(act.fact).state not in approvals.IN_FORCE:
+            raise InvalidFact("revocation", f"{act.fact} is no longer in force; record a new approval.")
     return approvals.reopen_under_fence(version=_approval_before(act), code=_free_code(act.fact), **act.stamp)
 
 

@@ -318,9 +318,13 @@ class Impacts(Collection[OfferImpact]):
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a preview rests on. `counts`: falls, survives, returns. `holds_until`: when the first answer in it ends."""
+    """What a preview rests on. `counts`: falls, survives, returns. `holds_until`: when the first answer in it ends.
+
+    `change`: what it was a preview of, as a hash: of that and of nothing else it may stand in for a new one.
+    """
 
     digest: str
+    change: str
     revision: int
     world: list[int]
     holds_until: str
@@ -373,7 +377,9 @@ def preview(change: Imaginable, *, at: datetime, effective_at: datetime | None =
     for offers in _pages(imagined.offers):
         before, after = imagined.judge_offers(setting, offers)
         for offer, now, then in zip(offers, before, after, strict=True):
-            holds_until = min(holds_until, now.expires_at if now.is_allowed else holds_until)
+            holds_until = min(
+                [holds_until, *(answer.expires_at for answer in (now, then) if answer.is_allowed)]
+            )
             if offer.state == OfferState.SUSPENDED:
                 if then.is_allowed and not now.is_allowed:
                     codes = _codes(then)
@@ -386,7 +392,9 @@ def preview(change: Imaginable, *, at: datetime, effective_at: datetime | None =
                 survives.add(_impact(offer, evidence_codes=codes), codes)
     digest = _digest(change, effective_at, falls, survives, returns)
     counts = [len(falls), len(survives), len(returns)]
-    seen = _Seen(digest, setting.revision, world, holds_until.isoformat(), counts)
+    seen = _Seen(
+        digest, _hash_of(change, effective_at), setting.revision, world, holds_until.isoformat(), counts
+    )
     if falls and not isinstance(change, ReleaseHold | ExemptFromHold | Undo | Expire):
         seen = replace(seen, wants_two=pending_changes.needs_second_person(falls.offer_ids))
     return Preview(
@@ -608,9 +616,10 @@ def _sign(seen: _Seen, at: datetime) -> str:
 def _unsign(token: str) -> _Seen | None:
     try:
         fields, _ = Signer(salt=_SALT).unsign_object(token)
-    except BadSignature:
+        return _Seen(**fields)
+    except (BadSignature, TypeError, ValueError):
+        # Forged, or of another release.
         return None
-    return _Seen(**fields)
 
 
 def _still_seen(
@@ -618,12 +627,14 @@ def _still_seen(
 ) -> _Seen | None:
     """What the preview of this token saw, if nothing that it rests on has moved; None: it must be computed again."""
     seen = _unsign(token) if token else None
-    if seen is None or seen.digest != digest or at >= datetime.fromisoformat(seen.holds_until):
+    if seen is None or (seen.digest, seen.change) != (digest, _hash_of(change, effective_at)):
+        return None
+    if at >= datetime.fromisoformat(seen.holds_until):
         return None
     if fence.current_revision() != seen.revision:
         return None
     imagined = imagine(change, at=effective_at or at)
-    # The digest says which change it was of, and which offers it named; these are the same as then.
+    # Which offers it named is in the digest; they are the same as then.
     return seen if _fingerprint(imagined.offers) == seen.world else None
 
 
@@ -1008,9 +1019,14 @@ def _digest(
     change: Imaginable, effective_at: datetime | None, falls: Impacts, survives: Impacts, returns: Impacts
 ) -> str:
     content = [
-        [type(change).__name__, _content_of(change), effective_at],
+        _hash_of(change, effective_at),
         [impacts.digest for impacts in (falls, survives, returns)],
     ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _hash_of(change: Imaginable, effective_at: datetime | None) -> str:
+    content = [type(change).__name__, _content_of(change), effective_at]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -279,6 +279,9 @@ def redecide(
     with transaction.atomic():
         # The world does not hold still: once more with the fence held, and the offers locked before they are read.
         fence.shared()
+        if chunk is not None:
+            # In the order of `_write`: of one chunk delivered twice the second waits here.
+            list(SweepChunk.objects.select_for_update(no_key=True).filter(pk=chunk.pk).values_list("pk"))
         listings.lock_offers(list(choose().values_list("id", flat=True)))
         return _write(_think(choose, sweep_id, more), chunk, sweep_id, by, moved)
 

@@ -21,8 +21,8 @@ from authorization import fence, ledger, outbox
 from authorization.actors import Actor
 from authorization.models import Revocation
 from catalog.models import Stock
-from storefront import carts, payments, sales, standing
-from storefront.models import Cart, CartLine, Order, OrderLine, PaymentIntent, RefusedCheckout
+from storefront import carts, payments, safety, sales, standing
+from storefront.models import Cart, CartLine, Order, OrderLine, PaymentIntent, Recall, RefusedCheckout
 from storefront.payments import CardDetails, PaymentRefused
 from storefront.sales import Buyer, SaleRefused
 
@@ -230,8 +230,29 @@ def acts_open_to(order: Order) -> list[str]:
 
 
 def ship_order(*, order: Order, by: Actor, at: datetime) -> Order:
+    """Raises InvalidOrderMove, also of an order whose goods are recalled."""
     with transaction.atomic():
-        return _move(lock_order(order.pk), "ship", by=by, at=at)
+        order = lock_order(order.pk)
+        check_move(order, "ship")
+        _refuse_recalled(order, at=at)
+        return _move(order, "ship", by=by, at=at)
+
+
+def given_back(order: Order) -> str:
+    """What has been given back of each line, in one text: what a form was made of."""
+    rows = order.lines.order_by("id").values_list("id", "refunded_quantity")
+    return ",".join(f"{line_id}:{units}" for line_id, units in rows)
+
+
+def _refuse_recalled(order: Order, *, at: datetime) -> None:
+    if _is_recalled(order, at=at):
+        raise InvalidOrderMove(f"Order {order.pk} is recalled for safety. Refund it, or what of it is meant.")
+
+
+def _is_recalled(order: Order, *, at: datetime) -> bool:
+    """Recalls look wider than decisions do: also at what another paper covers, and at what a phone was said to have."""
+    rows = Recall.objects.filter(line__order=order, line__refunded_quantity__lt=F("line__quantity"))
+    return any(safety.stands(row.revocation, at=at) for row in rows.select_related("revocation"))
 
 
 def hold_order(*, order: Order, reason: str, by: Actor, at: datetime, on: Revocation | None = None) -> Order:
@@ -265,6 +286,7 @@ def release_order(*, order: Order, by: Actor, at: datetime, reason: str = "") ->
         order = lock_order(order.pk)
         check_move(order, "release")
         _refuse_withdrawn(order, at=at)
+        _refuse_recalled(order, at=at)
         _release(order, by=by, at=at, reason=reason)
         return order
 
@@ -282,6 +304,7 @@ def ship_held_order(*, order: Order, by: Actor, at: datetime, reason: str) -> Or
         fence.shared()
         order = lock_order(order.pk)
         check_move(order, "ship_held")
+        _refuse_recalled(order, at=at)
         against = standing.look(lines_left(order), held_on=order.held_on, at=at)
         if bars := dict.fromkeys(bar for each in against for bar in each.bars):
             raise InvalidOrderMove(
@@ -307,10 +330,19 @@ def refund_order(*, order: Order, by: Actor, at: datetime, reason: str) -> Order
         return order
 
 
-def refund_lines(*, order: Order, lines: Mapping[int, int], by: Actor, at: datetime, reason: str) -> Order:
+def refund_lines(
+    *,
+    order: Order,
+    lines: Mapping[int, int],
+    by: Actor,
+    at: datetime,
+    reason: str,
+    seen: str | None = None,
+) -> Order:
     """Call off these units (line id -> how many) of a held order: their money goes back, the phones to the stock.
 
     What is left is released if all of it may go, and stays held else. All that is left is a refund of the order.
+    `seen`: `given_back` as it was when this was asked for, so that asking twice is not giving back twice.
     Raises InvalidOrderMove, also for units that the order does not have; raises DecisionUnavailable.
     """
     wanted = {line_id: units for line_id, units in lines.items() if units != 0}
@@ -319,6 +351,10 @@ def refund_lines(*, order: Order, lines: Mapping[int, int], by: Actor, at: datet
         fence.shared()
         order = lock_order(order.pk)
         check_move(order, "refund_lines")
+        if seen is not None and seen != given_back(order):
+            raise InvalidOrderMove(
+                f"Units of order {order.pk} were refunded since you opened this page; look again."
+            )
         left = lines_left(order)
         _check_units(order, left, wanted)
         if wanted == {line.pk: units_left(line) for line in left}:
@@ -327,7 +363,7 @@ def refund_lines(*, order: Order, lines: Mapping[int, int], by: Actor, at: datet
         payments.give_back_part(intent_id=order.intent_id, amount=amount, at=at)
         _take_back(left, wanted)
         left = [line for line in left if units_left(line)]
-        is_released = not standing.taken_away(left, at=at)
+        is_released = not standing.taken_away(left, at=at) and not _is_recalled(order, at=at)
         said = {"amount": f"{amount:.2f}", "currency": order.total_currency, "is_released": is_released}
         ledger.record(
             act="order.refund_lines",

@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -188,7 +188,11 @@ def _statement(revocation: Revocation, *, at: datetime) -> dict[str, Any]:
             hosts[line["host"]] += 1
             if len(named) < NAMED:
                 named.append(line)
-    late = audit.late_orders(revision=revocation.revision_id)
+    # The audit of all sales asks of every order. Here those may be left out that were sold a day before the change was
+    # recorded: no two clocks of the shop differ by as much.
+    earlier = Order.objects.filter(sold_at__lt=revocation.revision.recorded_at - timedelta(days=1))
+    since = earlier.order_by("-sold_at").values_list("pk", flat=True).first() or 0
+    late = audit.late_orders(revision=revocation.revision_id, since_order_id=since)
     return {
         "fact": revocation.fact.code if revocation.fact is not None else revocation.subject,
         "kind": revocation.kind,

@@ -5,6 +5,7 @@ that are due for it, and the next window are committed together. What is done ag
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import batched, groupby
 from typing import Any
@@ -17,7 +18,7 @@ from django.db.models import F, QuerySet
 from authorization import ledger, outbox
 from authorization.actors import SYSTEM
 from authorization.models import OutboxRow, Reinstatement, Revocation
-from storefront import goods, safety
+from storefront import goods, orders, safety
 from storefront.messages import send_message
 from storefront.models import Notice, Order, OrderLine, Recall
 
@@ -52,6 +53,7 @@ def search_on(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
     with transaction.atomic():
         found = _find(revocation, lines, at=at)
         Recall.objects.bulk_create([Recall(revocation=revocation, line=line, found_at=at) for line in found])
+        _hold_placed(found, revocation, at=at)
         for order_ids in batched(dict.fromkeys(line.order_id for line in found), ORDERS_PER_ROW):
             said = {"revocation_id": revocation.pk, "order_ids": list(order_ids)}
             _announce_once("recall.found", said, revocation, order_ids[0], at=at)
@@ -59,6 +61,17 @@ def search_on(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
             _announce_window(revocation, after_order_id=last, at=at)
         else:
             _record_search(revocation, at=at)
+
+
+def _hold_placed(found: Sequence[OrderLine], revocation: Revocation, *, at: datetime) -> None:
+    """What is recalled and has not shipped does not ship, though another paper covers it."""
+    placed = Order.objects.filter(pk__in={line.order_id for line in found}, state=Order.State.PLACED)
+    for order in placed.order_by("pk"):
+        # Shipped or held by somebody else meanwhile.
+        with suppress(orders.InvalidOrderMove):
+            orders.hold_order(
+                order=order, reason=f"{revocation}. Recalled for safety.", by=SYSTEM, at=at, on=revocation
+            )
 
 
 def sold_lines() -> QuerySet[OrderLine]:
@@ -120,8 +133,12 @@ def tell_of_recalls(*, payload: dict[str, Any], event_id: UUID, at: datetime) ->
     untold = recalls_of(revocation, payload["order_ids"]).filter(told_at__isnull=True)
     notice = Notice.objects.filter(revocations=revocation, published_at__isnull=False).first()
     failures = []
-    for order, its in _by_order(untold):
-        if order.state == Order.State.REFUNDED:
+    for order, found in _by_order(untold):
+        if not safety.stands(revocation, at=at):
+            # Undone while others were written to.
+            break
+        its = [recall for recall in found if recall.line.refunded_quantity < recall.line.quantity]
+        if order.state == Order.State.REFUNDED or not its:
             continue
         try:
             send_message(

@@ -35,7 +35,7 @@ logger = structlog.get_logger(__name__)
 # A link of a mail can be used to confirm for so long; an entry that nobody confirmed is deleted after it.
 CONFIRM_WITHIN = timedelta(days=2)
 # Asked again before: no second mail.
-MAIL_AGAIN_AFTER = timedelta(minutes=10)
+MAIL_AGAIN_AFTER = timedelta(hours=1)
 # Of one address, in an hour; and of all, so that nobody makes this shop mail the world.
 ASKS_PER_ADDRESS = 5
 ASKS_IN_ALL = 2000

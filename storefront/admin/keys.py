@@ -65,6 +65,7 @@ class RevokeForm(ActForm):
 
 @admin.register(VendorKey)
 class VendorKeyAdmin(ReadOnlyAdmin):
+    secret_fields = ("key_hash",)
     list_display = ("vendor", "label", "shown_as", "show_state", "created_at", "expires_at", "last_used_at")
     list_filter = ("vendor", ("revoked_at", admin.EmptyFieldListFilter))
     list_select_related = ("vendor",)

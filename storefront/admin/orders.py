@@ -98,6 +98,10 @@ class RefundLinesForm(_OrderForm):
                 widget=UnfoldAdminIntegerFieldWidget(attrs={"class": "max-w-xs"}),
                 help_text=f"0 to {left}, at {each} each",
             )
+        # Sent twice, or from a page that is old by now, it would give back twice.
+        self.fields["seen"] = forms.CharField(
+            widget=forms.HiddenInput, initial=orders.given_back(subject), required=False
+        )
         self.order_fields([name for name in self.fields if name != "reason"])
 
     def run(self, *, by: Actor, at: datetime) -> str:
@@ -107,7 +111,12 @@ class RefundLinesForm(_OrderForm):
             if name.startswith("units_")
         }
         order = orders.refund_lines(
-            order=self.subject, lines=wanted, reason=self.cleaned_data["reason"], by=by, at=at
+            order=self.subject,
+            lines=wanted,
+            seen=self.cleaned_data["seen"],
+            reason=self.cleaned_data["reason"],
+            by=by,
+            at=at,
         )
         became = {
             Order.State.PLACED: "What is left goes its way again.",

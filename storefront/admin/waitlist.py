@@ -47,6 +47,8 @@ class StateFilter(SimpleListFilter):
 class WaitlistEntryAdmin(RecordAdmin):
     """The token of an entry is shown to nobody: who has it can end the entry."""
 
+    secret_fields = ("token", "email")
+
     list_display = (
         "variant",
         "waits_for",

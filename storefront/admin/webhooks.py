@@ -122,6 +122,7 @@ class ReplayForm(ActForm):
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(ReadOnlyAdmin):
+    secret_fields = ("secret", "previous_secret")
     list_display = ("vendor", "url", "label", "show_state", "failing_since", "created_at")
     list_filter = ("vendor", "is_enabled", ("failing_since", admin.EmptyFieldListFilter))
     list_select_related = ("vendor",)

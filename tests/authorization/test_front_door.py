@@ -28,6 +28,7 @@ from authorization.agreements import NarrowerTerms
 from authorization.facts import InvalidFact
 from authorization.models import (
     Delisting,
+    Fact,
     LedgerEntry,
     OutboxRow,
     PendingChange,
@@ -710,3 +711,123 @@ def test_a_policy_that_asks_for_less_shows_what_returns() -> None:
     )
     assert list(seen.returns.offer_ids) == [world.offer.pk]
     assert not seen.falls
+
+
+# --- found by attacking it ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", ["another change", "another day"])
+def test_a_token_is_good_for_its_own_change_only(other: str) -> None:
+    world = make_sellable()
+    outbox.pump()
+    at = clock.now()
+    harmless = PlaceHold(
+        "HOLD-1",
+        "the shop",
+        "SHOP_REVIEW",
+        "",
+        (("variant", str(world.variant.pk)),),
+        exemptions=(holds.Exemption((("variant", str(world.variant.pk)),), at),),
+    )
+    day = at + timedelta(days=2)
+    seen = revocations.preview(harmless, at=at)
+    assert not seen.falls
+    change, effective_at = (place(world), None) if other == "another change" else (harmless, day)
+    assert revocations._still_seen(change, seen.token, seen.digest, at=at, effective_at=effective_at) is None
+    assert revocations._still_seen(harmless, seen.token, seen.digest, at=at, effective_at=None) is not None
+
+
+def test_what_was_taken_further_does_not_come_back_with_an_earlier_undo() -> None:
+    case = narrowing()
+    narrowed = confirm(case.change)
+    fact = narrowed.named_fact
+    confirm(RevokeAgreement(fact.pk, "MANUFACTURER_DISCLAIMS"))
+    with pytest.raises(InvalidFact, match="further since"):
+        reinstatements.undo(revocation=narrowed, reason="a slip", is_mistake=True, by=DESK, at=clock.now())
+    assert not is_allowed(case.falls)
+
+
+def test_limits_are_not_lifted_of_an_approval_that_was_revoked_since() -> None:
+    case = restriction()
+    limited = confirm(case.change)
+    revoked = confirm(RevokeApproval(limited.named_fact.pk, "CARRIER_WITHDRAWS"))
+    with pytest.raises(InvalidFact, match="further since"):
+        reinstatements.undo(revocation=limited, reason="a slip", is_mistake=True, by=DESK, at=clock.now())
+    # One after the other they may be undone.
+    reinstatements.undo(revocation=revoked, reason="a slip", is_mistake=True, by=DESK, at=clock.now())
+
+
+def two_exemptions() -> tuple[World, Fact]:
+    world = make_sellable()
+    at = clock.now()
+    exemptions = [
+        holds.Exemption((("vendor", str(world.vendor.pk)),), at - timedelta(days=1)),
+        holds.Exemption((("condition", "used"),), at + timedelta(days=7)),
+    ]
+    return world, make_hold(targets=[("variant", str(world.variant.pk))], exemptions=exemptions, at=at)
+
+
+def test_the_end_of_one_exemption_supersedes_no_other() -> None:
+    _, hold_fact = two_exemptions()
+    later = confirm(
+        EndExemption(hold_fact.pk, 1, "REGULATOR_ORDER"), effective_at=clock.now() + timedelta(days=10)
+    )
+    confirm(EndExemption(hold_fact.pk, 2, "REGULATOR_ORDER"))
+    assert PendingChange.objects.get(revocation=later).state == "open"
+
+
+def test_the_end_of_an_exemption_that_had_not_begun_can_be_cancelled() -> None:
+    _, hold_fact = two_exemptions()
+    confirm(EndExemption(hold_fact.pk, 2, "REGULATOR_ORDER"), effective_at=clock.now() + timedelta(days=5))
+    before = holds.exemptions_of(holds.current(hold_fact))
+    assert 2 not in before
+    pending_changes.cancel_withdrawal(
+        pending=PendingChange.objects.get(), by=DESK, at=clock.now(), reason="not yet"
+    )
+    assert 2 in holds.exemptions_of(holds.current(hold_fact))
+
+
+def test_a_withdrawal_brought_forward_takes_its_waiting_removal_along(settings: Any) -> None:
+    settings.TWO_PEOPLE_ABOVE_OFFERS = 0
+    world = make_sellable()
+    outbox.pump()
+    change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")
+    confirm(change, effective_at=clock.now() + timedelta(days=9))
+    confirm(change)
+    removal = PendingChange.objects.get(kind="removal", state="open")
+    pending_changes.approve_removal(pending=removal, by=LEAD, at=clock.now())
+    outbox.pump()
+    assert state_of(world) == OfferState.SUSPENDED
+
+
+def test_an_earlier_word_is_not_forgotten_with_the_one_that_brought_it_forward() -> None:
+    world = make_sellable()
+    change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")
+    confirm(change, effective_at=clock.now() + timedelta(days=10))
+    confirm(change, effective_at=clock.now() + timedelta(days=5))
+    with pytest.raises(InvalidFact, match="forgotten"):
+        pending_changes.cancel_withdrawal(
+            pending=PendingChange.objects.get(state="open"), by=DESK, at=clock.now(), reason="after all not"
+        )
+    assert not is_allowed(world, at=clock.now() + timedelta(days=10))
+
+
+def test_who_declines_after_somebody_approved_is_too_late(settings: Any) -> None:
+    worlds, _ = large_withdrawal(settings)
+    pending = PendingChange.objects.get()
+    stale = PendingChange.objects.get()
+    pending_changes.approve_removal(pending=pending, by=LEAD, at=clock.now())
+    with pytest.raises(NotPending):
+        reinstatements.decline_removal(pending=stale, by=Actor("user", "third"), at=clock.now(), reason="no")
+    assert not any(is_allowed(world) for world in worlds)
+
+
+def test_a_correction_that_added_a_record_is_not_undone() -> None:
+    world = make_sellable()
+    recorder = groundwork.Recorder(by=DESK, at=clock.now(), reason="first record")
+    recorder.variant_radio(
+        variant=world.variant, fields={}, bands=[], ims={}, valid_from=clock.now() - timedelta(days=1)
+    )
+    revocation = confirm(CorrectGroundwork("DATA_CORRECTED", "first record", recorder))
+    with pytest.raises(InvalidFact, match="for the first time"):
+        reinstatements.undo(revocation=revocation, reason="no", is_mistake=True, by=DESK, at=clock.now())

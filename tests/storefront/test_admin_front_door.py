@@ -786,3 +786,18 @@ def test_progress_is_said_in_words(progress, said):
 )  # fmt: skip
 def test_spans_are_said_in_words(seconds, said):
     assert say_seconds(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("page", "lookup"),
+    [
+        ("storefront_webhookendpoint", "secret__startswith"),
+        ("storefront_webhookendpoint", "previous_secret__contains"),
+        ("storefront_waitlistentry", "token__startswith"),
+        ("storefront_waitlistentry", "email__startswith"),
+        ("storefront_vendorkey", "key_hash__startswith"),
+    ],
+)
+def test_no_secret_can_be_guessed_by_filtering(admin_client: Any, page: str, lookup: str) -> None:
+    response = admin_client.get(reverse(f"admin:{page}_changelist"), {lookup: "a"})
+    assert response.status_code == 400

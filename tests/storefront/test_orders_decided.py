@@ -402,6 +402,16 @@ def test_units_that_the_order_does_not_have_are_not_refunded(two_lines, world, u
     assert stock_of(world) == 18
 
 
+def test_a_page_that_is_old_gives_nothing_back_twice(provider, world):
+    order = buy(world.offer, quantity=3)
+    hold(order, on=revoke(world))
+    line, seen = line_of(order, world), orders.given_back(order)
+    refund_lines(order, {line.pk: 1}, seen=seen)
+    with pytest.raises(InvalidOrderMove, match="since you opened"):
+        refund_lines(order, {line.pk: 1}, seen=seen)
+    assert line_of(order, world).refunded_quantity == 1
+
+
 def test_only_a_held_order_is_refunded_in_part(order, world):
     with pytest.raises(InvalidOrderMove, match="is placed"):
         refund_lines(order, {line_of(order, world).pk: 1})

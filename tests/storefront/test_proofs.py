@@ -353,11 +353,11 @@ def test_what_came_to_nothing_is_not_proven(world, proof, state):
 def test_late_orders_of_this_withdrawal_only_are_counted(world, proof, monkeypatch):
     asked = []
 
-    def late_orders(*, revision):
-        asked.append(revision)
+    def late_orders(*, revision, since_order_id):
+        asked.append((revision, since_order_id))
         return []
 
     monkeypatch.setattr(audit, "late_orders", late_orders)
     revocation = Revocation.objects.get()
     proofs._statement(revocation, at=clock.now())
-    assert asked == [revocation.revision_id]
+    assert asked == [(revocation.revision_id, 0)]

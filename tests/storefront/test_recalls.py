@@ -176,6 +176,23 @@ def test_by_an_attribute_that_the_phone_had_when_it_was_sold(provider, world, ot
     assert [row.line for row in Recall.objects.all()] == [order.lines.get(listing=world.listing)]
 
 
+def test_what_is_recalled_and_not_shipped_stays_though_it_may_be_sold(provider, world):
+    record_attribute(world.variant, "battery", "A")
+    order = buy(world.offer)
+    record_attribute(world.variant, "battery", "B")
+    recall(("attribute:battery", "A"))
+    react()
+    order.refresh_from_db()
+    assert order.state == Order.State.HELD, "the engine would allow it: the recall knows better"
+    for act in (
+        lambda: orders.release_order(order=order, by=DESK, at=clock.now()),
+        lambda: orders.ship_held_order(order=order, by=DESK, at=clock.now(), reason="it may be sold"),
+    ):
+        with pytest.raises(orders.InvalidOrderMove, match="recalled for safety"):
+            act()
+    orders.refund_order(order=order, by=DESK, at=clock.now(), reason="recalled")
+
+
 def test_by_the_company_that_the_maker_belongs_to(shipped, world):
     parent = OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER)
     make_affiliation(parent=parent, child=world.variant.device.manufacturer, at=clock.now())
