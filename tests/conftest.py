@@ -9,6 +9,26 @@ from django.conf import settings
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-with-database", action="store_true", help="leave out what has run on another database already"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests that touch no database one run is enough; the others are those with the mark or the fixtures for it."""
+    if not config.getoption("--only-with-database"):
+        return
+    fixtures = {"db", "transactional_db", "django_db_setup"}
+    with_database = [
+        item
+        for item in items
+        if item.get_closest_marker("django_db") or fixtures & set(getattr(item, "fixturenames", ()))
+    ]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(with_database)])
+    items[:] = with_database
+
+
 @pytest.fixture(autouse=True, scope="session")
 def folder_of_static_files() -> None:
     """A fresh checkout has none, and the web process warns of it."""

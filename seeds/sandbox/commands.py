@@ -178,7 +178,7 @@ def test(options: argparse.Namespace) -> int:
     databases = [name for name in ("sqlite", "postgres") if options.only in (None, name)]
     # Who asks for some tests does not ask for the soak.
     with_soak = "postgres" in databases and not options.no_soak and not options.rest
-    tested = run_tests(databases, options.rest, with_soak=with_soak)
+    tested = run_tests(databases, options.rest, with_soak=with_soak, with_coverage=options.coverage)
     if checked:
         say("The checks failed as well: see their table above.")
     return tested or checked
@@ -189,6 +189,7 @@ def test_options(parser: argparse.ArgumentParser) -> None:
     only.add_argument("--sqlite-only", dest="only", action="store_const", const="sqlite")
     only.add_argument("--postgres-only", dest="only", action="store_const", const="postgres")
     parser.add_argument("--no-check", action="store_true", help="leave out what ./dev check does")
+    parser.add_argument("--coverage", action="store_true", help="measure which lines and branches are run")
     parser.add_argument("--no-soak", action="store_true", help="leave out the soak of 3 minutes at the end")
     parser.epilog = "What stands after -- goes to pytest, for example: ./dev test -- -k fence -x"
 
