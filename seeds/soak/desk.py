@@ -372,8 +372,9 @@ class Desk:
         elif act < 0.8:
             orders.ship_held_order(order=order, by=self.by, at=at, reason=reason)
         else:
-            line = orders.lines_left(order)[0]
-            orders.refund_lines(order=order, lines={line.pk: 1}, by=self.by, at=at, reason=reason)
+            # None is left where the other desk has just given all of it back.
+            for line in orders.lines_left(order)[:1]:
+                orders.refund_lines(order=order, lines={line.pk: 1}, by=self.by, at=at, reason=reason)
 
     def _send_or_refund(self, order: Order) -> None:
         act, at = self._chance.random(), clock.now()
