@@ -188,6 +188,7 @@ def test_the_desk_refunds_a_part_and_the_form_proposes_what_may_not_go(boss, pro
     assert (form[f"units_{mine.pk}"].value(), form[f"units_{theirs.pk}"].value()) == (1, 0)
 
     typed = {f"units_{mine.pk}": "9", f"units_{theirs.pk}": "0", "reason": "r"}
+    typed["seen"] = form["seen"].value()
     assert "less than or equal to 1" in text(boss.post(desk_url(order, "refund_lines"), typed))
     typed[f"units_{mine.pk}"] = "0"
     assert "none is named" in text(boss.post(desk_url(order, "refund_lines"), typed))
