@@ -94,7 +94,14 @@ def _commit(fact_id: int, count: int) -> float:
 
     at = clock.now()
     change = revocations.RevokeAgreement(fact_id, "AGREEMENT_TERMINATED")
-    seen = revocations._Seen("0" * 64, fence.current_revision(), [], at.isoformat(), [count, 0, 0])
+    seen = revocations._Seen(
+        digest="0" * 64,
+        change="",
+        revision=fence.current_revision(),
+        world=[],
+        holds_until=at.isoformat(),
+        counts=[count, 0, 0],
+    )
     wanted = revocations._Withdrawal(change, "bench", at, "bench", SYSTEM, at, None)
     started = time.perf_counter()
     done = revocations._execute_if_unmoved(wanted, seen)
