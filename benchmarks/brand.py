@@ -174,7 +174,7 @@ def _list(market: Market, variant_ids: Sequence[int], name: str, listings: int) 
         """What this column holds for number n: the lists are given as arrays, or as JSON."""
         values, step = choices[column]
         # Divided too: or vendors, hosts and variants would go round together.
-        place = f"((n * {step} + n / {len(values)}) % {len(values)})"
+        place = f"CAST((CAST(n AS bigint) * {step} + n / {len(values)}) % {len(values)} AS int)"
         if db.is_postgresql:
             kind = "bigint[]" if isinstance(values[0], int) else "text[]"
             return f"(CAST(%({column})s AS {kind}))[{place} + 1]"
