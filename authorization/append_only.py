@@ -18,6 +18,9 @@ from django.db.models import Model
 FLOORS = ("carriers", "catalog", "authorization")
 # Beside these: versions of facts, which may be closed once, and the rows that belong to a version.
 FROZEN = {
+    "authorization.acceptancefile",
+    "authorization.acceptancemove",
+    "authorization.acceptanceresult",
     "authorization.decision",
     "authorization.decisionevidence",
     "authorization.ledgerentry",

@@ -5,6 +5,11 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
+from authorization.acceptances.models import Acceptance as Acceptance
+from authorization.acceptances.models import AcceptanceFile as AcceptanceFile
+from authorization.acceptances.models import AcceptanceMove as AcceptanceMove
+from authorization.acceptances.models import AcceptanceResult as AcceptanceResult
+from authorization.acceptances.models import Party as Party
 from carriers.models import HostCarrier
 from carriers.versions import FactVersion
 from catalog.models import ListingHost, Organization, Variant

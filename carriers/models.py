@@ -25,7 +25,33 @@ class HostCarrier(models.Model):
         return self.name
 
 
-class Network(models.Model):
+class HostPlmn(models.Model):
+    """One of a host's operator codes beside its main one. Virtual operators may broadcast the same."""
+
+    host = models.ForeignKey(HostCarrier, on_delete=models.PROTECT, related_name="plmns")
+    plmn = models.CharField(max_length=12, help_text="MCC-MNC, e.g. 310-160")
+    note = models.CharField(max_length=150, blank=True)
+    source = models.CharField(max_length=100, blank=True)
+    confidence = models.CharField(max_length=1, choices=Confidence, blank=True)
+
+    class Meta:
+        verbose_name = "operator code"
+        constraints = [models.UniqueConstraint(fields=["host", "plmn"], name="carriers_hostplmn_once")]
+
+    def __str__(self) -> str:
+        return self.plmn
+
+
+class Checked(models.Model):
+    """What is recorded was compared with its sources, and found to hold, at this instant. No decision reads it."""
+
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class Network(Checked):
     """One snapshot of a host's radio network (`era`). Its versions carry bands and rules."""
 
     host = models.ForeignKey(HostCarrier, on_delete=models.PROTECT, related_name="networks")
@@ -81,7 +107,7 @@ class NetworkBand(models.Model):
         return f"{self.rat} {self.band}"
 
 
-class Hosting(models.Model):
+class Hosting(Checked):
     """A virtual operator (MVNO) on a host carrier, by product name."""
 
     mvno = models.CharField(max_length=100)

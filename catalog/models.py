@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Length
 
-from carriers.models import Confidence, HostCarrier
+from carriers.models import Checked, Confidence, HostCarrier
 from carriers.versions import FactVersion
 
 models.CharField.register_lookup(Length)
@@ -52,7 +52,7 @@ class Device(models.Model):
         return f"{self.brand} {self.marketing_name}"
 
 
-class Variant(models.Model):
+class Variant(Checked):
     """One exact radio: a manufacturer's model number. Agreements and approvals attach here."""
 
     device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="variants")
@@ -70,10 +70,41 @@ class Variant(models.Model):
         return f"{self.device} ({self.model_number})"
 
 
+class Tac(models.Model):
+    """A type allocation code: the first eight digits of the IMEIs of one variant. It says nothing of approval.
+
+    Invented ones begin with the test body 00, so that they hit no real phone.
+    """
+
+    code = models.CharField(max_length=8, unique=True)
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="tacs")
+    is_synthetic = models.BooleanField(default=False, help_text="Invented for tests and exercises: begins with 00")
+    source = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        verbose_name = "TAC"
+        constraints = [
+            models.CheckConstraint(condition=Q(code__regex=r"^[0-9]{8}$"), name="catalog_tac_digits"),
+            models.CheckConstraint(
+                condition=Q(is_synthetic=True, code__startswith="00")
+                | (Q(is_synthetic=False) & ~Q(code__startswith="00")),
+                name="catalog_tac_synthetic",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
 class VariantVersion(FactVersion):
-    """The radio of a variant as known from one revision on: bands and voice over LTE per host."""
+    """The radio of a variant as known from one revision on: bands and voice over LTE per host.
+
+    `hardware_revision` and `software_revision`: the state of the phone that it describes; empty: not said.
+    """
 
     head = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="versions")
+    hardware_revision = models.CharField(max_length=64, blank=True)
+    software_revision = models.CharField(max_length=64, blank=True)
     gsm_confidence = models.CharField(max_length=1, choices=Confidence, blank=True)
     umts_confidence = models.CharField(max_length=1, choices=Confidence, blank=True)
     lte_confidence = models.CharField(max_length=1, choices=Confidence, blank=True)
@@ -121,6 +152,34 @@ class VariantIms(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}: {self.status}"
+
+
+class VariantSource(models.Model):
+    """Where one value of a variant comes from, and how sure it is. Bands say their own."""
+
+    class Value(models.TextChoices):
+        MODEL = "model", "model number and sales version"
+        LAUNCH = "launch", "launch"
+        GSM = "gsm", "GSM bands"
+        UMTS = "umts", "UMTS bands"
+        CDMA = "cdma", "CDMA bands"
+        LTE = "lte", "LTE bands"
+        NR = "nr", "NR bands"
+        IMS = "ims", "voice over LTE"
+        FCC_ID = "fcc", "FCC ID"
+
+    version = models.ForeignKey(VariantVersion, on_delete=models.CASCADE, related_name="sources")
+    value = models.CharField(max_length=8, choices=Value)
+    source = models.CharField(max_length=100, blank=True)
+    confidence = models.CharField(max_length=1, choices=Confidence, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["version", "value"], name="catalog_variantsource_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.value}: {self.source}"
 
 
 class VariantAttribute(models.Model):

@@ -2,18 +2,18 @@
 
 import uuid
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 from authorization.models import Decision, Revocation, Sweep
-from carriers.models import Hosting
+from carriers.models import HostCarrier, Hosting
 from catalog.models import Listing, ListingHost, Organization, Variant
 
 
-class VendorKey(models.Model):
-    """An API key of a vendor. Only the SHA-256 of the key is kept; the key is shown once."""
+class ApiKey(models.Model):
+    """A key of the API. Only the SHA-256 of the key is kept; the key is shown once."""
 
-    vendor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="api_keys")
     label = models.CharField(max_length=64)
     prefix = models.CharField(max_length=16, help_text="First characters, to recognise the key by")
     last_four = models.CharField(max_length=4)
@@ -23,8 +23,86 @@ class VendorKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        abstract = True
+
+
+class VendorKey(ApiKey):
+    """Of a vendor."""
+
+    vendor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="api_keys")
+
     def __str__(self) -> str:
         return f"{self.prefix}…{self.last_four} of {self.vendor}"
+
+
+class CarrierDuties(models.Model):
+    """What somebody may do in the name of a host carrier on its technical acceptances."""
+
+    is_desk = models.BooleanField("certification desk", default=False)
+    is_lab = models.BooleanField("lab", default=False)
+    is_approver = models.BooleanField("approver", default=False)
+
+    class Meta:
+        abstract = True
+
+
+class CarrierKey(ApiKey, CarrierDuties):
+    """Of a host carrier."""
+
+    host = models.ForeignKey(HostCarrier, on_delete=models.PROTECT, related_name="api_keys")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_desk=True) | Q(is_lab=True) | Q(is_approver=True),
+                name="storefront_carrierkey_duty",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…{self.last_four} of {self.host}"
+
+
+class CarrierMember(CarrierDuties):
+    """A user of a host carrier: sees and works on that carrier's acceptances and nothing else."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="carrier_member"
+    )
+    host = models.ForeignKey(HostCarrier, on_delete=models.PROTECT, related_name="members")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_desk=True) | Q(is_lab=True) | Q(is_approver=True),
+                name="storefront_carriermember_duty",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} of {self.host}"
+
+
+class ReferenceImport(models.Model):
+    """A file of reference data as it was uploaded: what it would change is looked at first, then applied."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(max_length=150)
+    content = models.TextField()
+    sha256 = models.CharField(max_length=64)
+    uploaded_by = models.CharField(max_length=150)
+    uploaded_at = models.DateTimeField()
+    applied_by = models.CharField(max_length=150, blank=True)
+    applied_at = models.DateTimeField(null=True, blank=True)
+    # Counts and differences as they were when it was applied.
+    report = models.JSONField(default=dict, blank=True)
+    revocation = models.OneToOneField(
+        Revocation, on_delete=models.PROTECT, null=True, blank=True, related_name="reference_import"
+    )
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class PrepaidPlan(models.Model):
@@ -239,6 +317,7 @@ class WaitlistEntry(models.Model):
             )
         ]
         indexes = [
+            models.Index(fields=["created_at"], name="storefront_waitlist_created"),
             models.Index(
                 fields=["variant"],
                 name="storefront_waitlist_open",

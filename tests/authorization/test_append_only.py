@@ -22,6 +22,8 @@ DESK = Actor("user", "desk")
 MODELS = {model._meta.db_table: model for model in append_only.protected_models()}
 VERSIONS = {table: model for table, model in MODELS.items() if issubclass(model, FactVersion)}
 NAMED = {
+    "authorization_acceptancefile", "authorization_acceptancemove", "authorization_acceptanceresult",
+    "catalog_variantsource",
     "authorization_agreementversion", "authorization_approvalversion", "authorization_decision",
     "authorization_decisionevidence", "authorization_holdtarget", "authorization_holdversion",
     "authorization_ledgerentry", "authorization_ledgerleaf", "authorization_ledgerseal",
@@ -44,6 +46,8 @@ def some_row(model):
             values[field.attname] = False
         elif isinstance(field, models.JSONField):
             values[field.attname] = {"a": 1}
+        elif isinstance(field, models.BinaryField):
+            values[field.attname] = b"x"
         elif isinstance(field, models.CharField | models.TextField):
             values[field.attname] = "x"
         elif not isinstance(field, models.UUIDField):
@@ -72,6 +76,8 @@ def other_value(field):
         return True
     if isinstance(field, models.JSONField):
         return {"a": 2}
+    if isinstance(field, models.BinaryField):
+        return b"y"
     if isinstance(field, models.UUIDField):
         return "00000000-0000-0000-0000-000000000001"
     if isinstance(field, models.CharField | models.TextField):
