@@ -9,8 +9,8 @@ Which band a carrier uses is reported by sources (see seeds/reference). Where th
 say so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from typing import Self
@@ -261,14 +261,6 @@ class Verdict:
         return tuple(r.removeprefix(_COVERAGE_REASON) for r in self.reasons if r.startswith(_COVERAGE_REASON))
 
 
-@dataclass(frozen=True, slots=True)
-class PlanFit:
-    """Does the plan work on the phone; and what the shopper must know either way."""
-
-    fits: bool
-    limits: tuple[str, ...]
-
-
 def lowest_confidence(marks: Iterable[str]) -> Confidence | None:
     """The weakest mark; empty marks stand for values that nobody claims, and do not count."""
     order = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
@@ -291,7 +283,22 @@ def assess(
     carriers (Gizmochina, 23 Jun 2022).
     """
     groups = _groups_in_service(network, on)
-    hit = _hit_groups(groups, radio)
+    return _verdict(groups, _hit_groups(groups, radio), radio, rules, on=on, papers=papers)
+
+
+type _Groups = Mapping[Group, Sequence[NetworkBand]]
+
+
+def _verdict(
+    groups: _Groups,
+    hit: frozenset[Group],
+    radio: DeviceRadio,
+    rules: NetworkRules,
+    *,
+    on: date,
+    papers: Papers,
+) -> Verdict:
+    """The verdict once it is known which groups the phone hits. Of its bands it reads B12 alone, for a blocker."""
     data = _data(groups, hit)
     voice = _voice(groups, hit, radio, rules)
     off_list = rules.admission == Admission.LIST and not radio.listed
@@ -316,9 +323,6 @@ def assess(
     )
 
 
-type _Groups = Mapping[Group, Sequence[NetworkBand]]
-
-
 def _groups_in_service(network: Sequence[NetworkBand], on: date) -> _Groups:
     """The bands in service by group.
 
@@ -334,9 +338,13 @@ def _groups_in_service(network: Sequence[NetworkBand], on: date) -> _Groups:
 
 def _hit_groups(groups: _Groups, radio: DeviceRadio) -> frozenset[Group]:
     hit = {group for group, rows in groups.items() if any(radio.reaches(row.rat, row.band) for row in rows)}
-    # 600 MHz carries LTE B71 and 5G n71 side by side; a phone with either has that coverage (own choice).
+    return _with_600_mhz(groups, hit)
+
+
+def _with_600_mhz(groups: _Groups, hit: set[Group]) -> frozenset[Group]:
+    """600 MHz carries LTE B71 and 5G n71 side by side; a phone with either has that coverage (own choice)."""
     if Group.LTE_COV600 in groups and Group.NR_COV in hit:
-        hit.add(Group.LTE_COV600)
+        return frozenset({*hit, Group.LTE_COV600})
     return frozenset(hit)
 
 
@@ -438,99 +446,75 @@ def certification_blockers(
     return tuple(blockers)
 
 
-def plan_fit(verdict: Verdict, *, needs_voice: bool, needs_data: bool, needs_volte: bool) -> PlanFit:
-    """Does a prepaid plan with these needs work on a phone with this verdict? (All rules: own choice.)
+class Judge:
+    """A host's snapshot compiled for one day, to judge any number of phones by. `assess` is the definition.
 
-    Unknown counts as no: a plan with calls must not be sold on hope, because 911 hangs on them. Slow or
-    patchy data still fits and is named as a limit, so that the shopper decides.
+    Each group becomes the set of all bands that hit it, wider ones included, so that a phone is looked at once per
+    group and not once per row. What is left of a verdict depends on which groups are hit, on voice over LTE, the
+    host's list and the mark of the bands. Each such combination is worked out when it first occurs; a host has some
+    thousands of them, however many phones there are.
     """
-    if verdict.level == Level.NONE:
-        return PlanFit(fits=False, limits=("NO_SERVICE",))
-    obstacles = _voice_obstacles(verdict.voice, needs_voice=needs_voice, needs_volte=needs_volte)
-    cautions = []
-    if needs_data and verdict.data in _DATA_CAUTIONS:
-        cautions.append(_DATA_CAUTIONS[verdict.data])
-    # Only a caution: whether the rule reaches lines of an MVNO was unclear (The Desk, July 2020), and it was
-    # reported as put on hold (ViewPointz, 5 Feb 2021).
-    if "VOLTE_REQUIRED" in verdict.certification_blockers:
-        cautions.append("ACTIVATION_MAY_NEED_VOLTE")
-    return PlanFit(fits=not obstacles, limits=(*obstacles, *cautions))
+
+    def __init__(self, network: Sequence[NetworkBand], rules: NetworkRules, *, on: date) -> None:
+        self._rules, self._on = rules, on
+        self._groups = _groups_in_service(network, on)
+        self._bit_of = {group: 1 << place for place, group in enumerate(self._groups)}
+        looks: dict[Rat, list[tuple[int, Callable[[frozenset[str]], bool]]]] = {}
+        for group, rows in self._groups.items():
+            bands = frozenset(name for row in rows for name in _bands_that_reach(row.rat, row.band))
+            looks.setdefault(group.rat, []).append((self._bit_of[group], bands.isdisjoint))
+        if rules.network == T_MOBILE:
+            # What the blockers read besides.
+            looks.setdefault(Rat.LTE, []).append((1 << len(self._groups), frozenset({"B12"}).isdisjoint))
+        self._looks = tuple((rat, tuple(of_rat)) for rat, of_rat in looks.items())
+        self._verdicts: dict[tuple[int, Ims, bool, Confidence | None], Verdict] = {}
+
+    def assess(self, radio: DeviceRadio, papers: Papers = NOTHING_KNOWN) -> Verdict:
+        """What `assess` answers for this phone."""
+        verdict = self.assess_many((radio,))[0]
+        if papers == NOTHING_KNOWN:
+            return verdict
+        blockers = certification_blockers(radio, self._rules, on=self._on, papers=papers)
+        return replace(verdict, certification_blockers=blockers)
+
+    def assess_many(self, radios: Iterable[DeviceRadio]) -> list[Verdict]:
+        """The verdicts in the order of the phones, of whose papers nothing is known."""
+        looks, known = self._looks, self._verdicts
+        verdicts = []
+        for radio in radios:
+            bands = radio.bands
+            pattern = 0
+            for rat, of_rat in looks:
+                own = bands.get(rat)
+                if own:
+                    for bit, misses in of_rat:
+                        if not misses(own):
+                            pattern |= bit
+            key = (pattern, radio.ims, radio.listed, radio.confidence)
+            verdict = known.get(key)
+            if verdict is None:
+                verdict = known[key] = self._work_out(pattern, radio)
+            verdicts.append(verdict)
+        return verdicts
+
+    def _work_out(self, pattern: int, radio: DeviceRadio) -> Verdict:
+        hit = {group for group, bit in self._bit_of.items() if pattern & bit}
+        return _verdict(
+            self._groups,
+            _with_600_mhz(self._groups, hit),
+            radio,
+            self._rules,
+            on=self._on,
+            papers=NOTHING_KNOWN,
+        )
 
 
-_DATA_CAUTIONS: Mapping[Data, str] = {
-    Data.LTE_PARTIAL: "LTE_IN_PARTS",
-    Data.LTE_LIMITED: "LTE_IN_FEW_PLACES",
-    Data.UMTS: "DATA_3G_ONLY",
-    Data.GSM: "DATA_2G_ONLY",
-}
+def assess_many(
+    radios: Iterable[DeviceRadio], network: Sequence[NetworkBand], rules: NetworkRules, *, on: date
+) -> list[Verdict]:
+    """`assess` for many phones on one host on one day, in their order."""
+    return Judge(network, rules, on=on).assess_many(radios)
 
 
-def _voice_obstacles(voice: Voice, *, needs_voice: bool, needs_volte: bool) -> list[str]:
-    if voice == Voice.UNKNOWN:
-        return ["VOICE_UNCONFIRMED"] if needs_voice or needs_volte else []
-    obstacles = []
-    if needs_voice and voice == Voice.NONE:
-        obstacles.append("NO_VOICE_PATH")
-    if needs_volte and not voice.over_lte:
-        obstacles.append("NO_VOLTE")
-    return obstacles
-
-
-def describe(verdict: Verdict) -> str:
-    """One plain sentence for shoppers, without a full stop; it says so when band lists are unconfirmed."""
-    clauses = [_headline(verdict)]
-    # What a phone that gets no service lacks besides is noise.
-    if verdict.level != Level.NONE:
-        clauses += _caveats(verdict)
-    unverified = " (unverified)" if verdict.input_confidence == Confidence.LOW else ""
-    return "; ".join(clauses) + unverified
-
-
-def _headline(verdict: Verdict) -> str:
-    match verdict.level:
-        case Level.NONE:
-            return _why_not_at_all(verdict.reasons)
-        case Level.DATA_ONLY:
-            return "Data only: no calls on this network, so do not rely on it for 911"
-        case Level.UNKNOWN:
-            return "Data works, but it is not confirmed that calls do, 911 included"
-        case Level.FULL:
-            return "Calls and LTE on all main bands of this network"
-        case Level.PARTIAL:
-            return _PARTIAL_HEADLINES[verdict.data]
-
-
-_PARTIAL_HEADLINES: Mapping[Data, str] = {
-    Data.LTE_PARTIAL: "LTE on some of the main bands of this network",
-    Data.LTE_LIMITED: "LTE on none of the main bands of this network, so in few places",
-    Data.UMTS: "3G only",
-    Data.GSM: "2G only",
-}
-
-
-def _why_not_at_all(reasons: tuple[str, ...]) -> str:
-    if "NOT_ON_HOST_LIST" in reasons:
-        return "No service: this network accepts listed phones only, and this one is not listed"
-    if "ONLY_SECONDARY_BANDS" in reasons:
-        return "Does not work: only secondary LTE bands of this network, and no confirmed calls"
-    return "Does not work: no data on any band of this network"
-
-
-def _caveats(verdict: Verdict) -> list[str]:
-    reasons = verdict.reasons
-    if "NO_LTE_BAND" in reasons:
-        # Without LTE the coverage bands, the way of calls and 5G need no further word.
-        return ["no LTE band of this network"]
-    clauses = []
-    if verdict.missing_coverage_bands:
-        names = " and ".join(bands.replace("|", " or ") for bands in verdict.missing_coverage_bands)
-        clauses.append(f"lacks its wide-coverage {names}")
-    if "VOICE_2G_ONLY" in reasons:
-        clauses.append("calls over 2G only")
-    elif "NO_VOLTE" in reasons:
-        clauses.append("calls over the older network, not over LTE")
-    if "NO_5G" in reasons:
-        clauses.append("no 5G")
-    elif "5G_PARTIAL" in reasons:
-        clauses.append("5G in parts")
-    return clauses
+def _bands_that_reach(rat: Rat, band: str) -> set[str]:
+    return {band} | {wide for (of, wide), narrow in COVERS.items() if of == rat and band in narrow}

@@ -11,6 +11,20 @@ class Confidence(models.TextChoices):
     LOW = "L", "low: unverified"
 
 
+class ReferenceSource(models.Model):
+    """Where values of the reference data come from. Values name it by its code; several codes are joined by `+`."""
+
+    code = models.CharField(max_length=32, unique=True)
+    kind = models.CharField(max_length=32, help_text="press, vendor, standard, dataset, unconfirmed, ...")
+    source = models.TextField(help_text="What it is")
+    # Sometimes several, joined by " ; ".
+    url = models.TextField(blank=True)
+    terms = models.TextField(blank=True, help_text="Licence, or how far it may be used")
+
+    def __str__(self) -> str:
+        return self.code
+
+
 class HostCarrier(models.Model):
     """A mobile network operator on whose network the shop sells service."""
 

@@ -78,7 +78,9 @@ class Tac(models.Model):
 
     code = models.CharField(max_length=8, unique=True)
     variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="tacs")
-    is_synthetic = models.BooleanField(default=False, help_text="Invented for tests and exercises: begins with 00")
+    is_synthetic = models.BooleanField(
+        default=False, help_text="Invented for tests and exercises: begins with 00"
+    )
     source = models.CharField(max_length=100, blank=True)
 
     class Meta:
@@ -236,6 +238,8 @@ class Listing(models.Model):
                 condition=Q(price_currency__length=3), name="catalog_listing_currency_code"
             ),
         ]
+        # Phones of about the same price.
+        indexes = [models.Index(fields=["price_amount"], name="catalog_listing_price")]
 
     def __str__(self) -> str:
         return f"{self.sku} of {self.vendor}"

@@ -23,9 +23,9 @@ from carriers.compatibility import (
     Voice,
     assess,
     certification_blockers,
-    describe,
     lowest_confidence,
 )
+from carriers.verdict_words import describe
 from tests.carriers.reference import (
     EXAMPLES,
     LISTED_PHONES_ON_SALE,

@@ -23,8 +23,8 @@ from carriers.compatibility import (
     Verdict,
     Voice,
     assess,
-    describe,
 )
+from carriers.verdict_words import describe
 from tests.carriers.reference import network_bands, table
 
 DAY = date(2022, 7, 1)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from carriers.compatibility import Data, Level, PlanFit, Sub, Verdict, Voice, plan_fit
+from carriers.compatibility import Data, Level, Sub, Verdict, Voice
+from carriers.plan_fit import PlanFit, plan_fit
 
 
 def verdict(
