@@ -5,9 +5,9 @@ than what it rests on. One decision takes at most three statements, some thousan
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from django.conf import settings
@@ -39,8 +39,7 @@ class InvalidQuestion(ValueError):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     question: Question
     finding: Finding
     valid_at: datetime

@@ -7,10 +7,13 @@ under it there is little more than the statements.
 
 import json
 import os
+import re
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import batched, chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,7 +21,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
-from authorization import decisions, ledger
+from authorization import decisions, ledger, outbox
 from authorization.actors import Actor
 from authorization.decisions import Answer
 from authorization.models import Decision
@@ -29,6 +32,9 @@ from catalog.models import ListingHost, OfferState
 
 # A clearance that ends sooner than this is renewed, if the offer is still allowed.
 RENEW_AHEAD = timedelta(days=1)
+
+# Rows that one statement inserts on SQLite: up to seven values each, and some builds of it take no more than 999.
+_AT_ONCE = 100
 
 SUSPENDED, REINSTATED = "listing.suspended", "listing.reinstated"
 
@@ -127,24 +133,29 @@ def _versions(evidence: Iterable[Mapping[str, Any]]) -> set[tuple[str, int, int]
 
 
 class Group(NamedTuple):
-    """What the answers of many offers have in common, as it is stored."""
+    """What the answers of many offers have in common, as it is stored: `reasons`, `evidence`, `codes` are JSON."""
 
     outcome: str
-    reasons: list[dict[str, Any]]
-    evidence: list[dict[str, Any]]
+    reasons: str
+    evidence: str
+    codes: str
+    cited: tuple[tuple[str, int, int], ...]
     reason_codes: list[str]
     expires_at: datetime
 
 
 class Record(NamedTuple):
-    """One row of each kind to be written about an offer. `act` is empty where a clearance is renewed."""
+    """One row of each kind to be written about an offer. `act` is empty where a clearance is renewed.
+
+    `decision_id`: 32 hex digits. `question`, `payload`: JSON.
+    """
 
     offer_id: int
-    decision_id: UUID
+    decision_id: str
     group: int
     act: str
-    question: dict[str, Any]
-    payload: dict[str, Any]
+    question: str
+    payload: str
 
 
 @dataclass(frozen=True)
@@ -154,8 +165,9 @@ class Written:
     moves: Moves
     groups: list[Group]
     records: list[Record]
-    # As they are sent: for PostgreSQL all records and all groups; for SQLite question and payload of each record.
-    texts: Sequence[str]
+    # As they are sent: for PostgreSQL all records and all groups, for SQLite the rows of each table.
+    texts: tuple[str, str]
+    tables: list["_Rows"]
     suspended: list[tuple[int, int, Sequence[str]]]
     reinstated: list[tuple[int, int, Clearance]]
     renewed: list[tuple[int, int, Clearance]]
@@ -179,6 +191,8 @@ def prepare(moves: Moves, *, sweep_id: int | None, more: Mapping[str, Any] | Non
         (REINSTATED, "LIVE", moves.returns),
         ("", "", moves.renews),
     ):
+        # Of each group, what its events say after the offer's own.
+        tails: dict[int, tuple[str, str]] = {}
         for offer, answer in group_of:
             first = first or answer
             finding = answer.finding
@@ -192,20 +206,25 @@ def prepare(moves: Moves, *, sweep_id: int | None, more: Mapping[str, Any] | Non
             place = places.setdefault(key, len(groups))
             if place == len(groups):
                 groups.append(_group(answer))
-            codes = groups[place].reason_codes
+            group = groups[place]
             decision_id = next(ids)
-            payload = _payload(offer, state, codes, decision_id, answer.revision, told) if act else {}
-            question = vars(answer.question)
-            records.append(Record(offer.id, decision_id, place, act, question, payload))
+            payload = ""
+            if act:
+                if place not in tails:
+                    tails[place] = _tail(state, group, answer.revision, told)
+                payload = _payload(offer, decision_id, tails[place])
+            records.append(
+                Record(offer.id, decision_id, place, act, _question(answer.question), payload or "{}")
+            )
             if act == SUSPENDED:
-                suspended.append((offer.id, offer.version, codes))
+                suspended.append((offer.id, offer.version, group.reason_codes))
             else:
-                cleared[act].append((offer.id, offer.version, _clearance(decision_id, answer)))
+                cleared[act].append((offer.id, offer.version, _clearance(UUID(decision_id), answer)))
     return Written(
         moves,
         groups,
         records,
-        _texts(records, groups),
+        *_made_ready(records, groups, sweep_id),
         suspended,
         cleared[REINSTATED],
         cleared[""],
@@ -215,54 +234,88 @@ def prepare(moves: Moves, *, sweep_id: int | None, more: Mapping[str, Any] | Non
     )
 
 
-def _texts(records: Sequence[Record], groups: Sequence[Group]) -> list[str]:
+def _made_ready(
+    records: Sequence[Record], groups: Sequence[Group], sweep_id: int | None
+) -> tuple[tuple[str, str], list["_Rows"]]:
     if connection.vendor == "postgresql":
-        return [
-            json.dumps([(record[0], str(record[1]), *record[2:]) for record in records]),
-            json.dumps([(*group[:4], group.expires_at.isoformat()) for group in groups]),
-        ]
-    return [json.dumps(part) for record in records for part in (record.question, record.payload)]
+        return _texts(records, groups), []
+    return ("", ""), _tables(records, groups, sweep_id)
 
 
-def _ids(count: int) -> Iterator[UUID]:
-    """Ids of decisions, of the seventh kind (RFC 9562): by time, then by chance.
+def _texts(records: Sequence[Record], groups: Sequence[Group]) -> tuple[str, str]:
+    # Put together from texts that are JSON already.
+    given = [
+        f'[{offer_id}, "{decision_id}", {place}, "{act}", {question}, {payload}]'
+        for offer_id, decision_id, place, act, question, payload in records
+    ]
+    alike = [
+        f'["{group.outcome}", {group.reasons}, {group.evidence}, {group.codes}, "{group.expires_at.isoformat()}"]'
+        for group in groups
+    ]
+    return f"[{','.join(given)}]", f"[{','.join(alike)}]"
+
+
+def _ids(count: int) -> Iterator[str]:
+    """Ids of decisions as 32 hex digits, of the seventh kind (RFC 9562): by time, then by chance.
 
     Three indexes hold them. Ids by chance alone would touch a page of each for every row.
     """
-    head = (time.time_ns() // 1_000_000 << 80) | (7 << 76) | (2 << 62)
-    drawn = os.urandom(10 * count)
-    for start in range(0, len(drawn), 10):
-        chance = int.from_bytes(drawn[start : start + 10])
-        yield UUID(int=head | (chance >> 68) << 64 | chance & (1 << 62) - 1)
+    head = f"{time.time_ns() // 1_000_000:012x}7"
+    drawn = os.urandom(10 * count).hex()
+    for start in range(0, len(drawn), 20):
+        variant = "89ab"[int(drawn[start], 16) & 3]
+        yield f"{head}{drawn[start + 1 : start + 4]}{variant}{drawn[start + 4 : start + 19]}"
+
+
+def _dashed(decision_id: str) -> str:
+    """As `str` writes a UUID."""
+    d = decision_id
+    return f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}"
 
 
 def _group(answer: Answer) -> Group:
+    codes = answer.reason_codes
     return Group(
         answer.outcome,
-        [reason.as_json() for reason in answer.reasons],
-        [item.as_json() for item in answer.evidence],
-        answer.reason_codes,
+        json.dumps([reason.as_json() for reason in answer.reasons]),
+        json.dumps([item.as_json() for item in answer.evidence]),
+        json.dumps(codes),
+        tuple([(item.kind, item.fact_id, item.version_no) for item in answer.evidence]),
+        codes,
         answer.expires_at,
     )
 
 
-def _payload(
-    offer: Offer, state: str, codes: list[str], decision_id: UUID, revision: int, told: Mapping[str, Any]
-) -> dict[str, Any]:
+# As `decisions._question_json` has it, with a place for the JSON of each value.
+_QUESTION = "{" + ", ".join(f'"{name}": %s' for name in Question.__dataclass_fields__) + "}"
+
+
+def _question(question: Question) -> str:
+    return _QUESTION % tuple(
+        [value if type(value) is int else _as_json(value) for value in vars(question).values()]
+    )
+
+
+def _tail(state: str, group: Group, revision: int, told: Mapping[str, Any]) -> tuple[str, str]:
+    """What the events of this group have in common, before and after the id of the decision."""
+    rest = json.dumps({"revision": revision, **told})
+    return f'"state": "{state}", "reason_codes": {group.codes}', rest[1:]
+
+
+def _payload(offer: Offer, decision_id: str, tail: tuple[str, str]) -> str:
     """As `offers.offer_payload` has it."""
     question = offer.question
-    return {
-        "offer_id": offer.id,
-        "listing_id": question.listing_id,
-        "sku": offer.sku,
-        "vendor_id": question.vendor_id,
-        "host": offer.host,
-        "state": state,
-        "reason_codes": codes,
-        "decision_id": str(decision_id),
-        "revision": revision,
-        **told,
-    }
+    before, after = tail
+    return (
+        f'{{"offer_id": {offer.id}, "listing_id": {question.listing_id}, "sku": {json.dumps(offer.sku)},'
+        f' "vendor_id": {question.vendor_id}, "host": {_as_json(offer.host)}, {before},'
+        f' "decision_id": "{_dashed(decision_id)}", {after}'
+    )
+
+
+@lru_cache(maxsize=4096)
+def _as_json(value: str | None) -> str:
+    return json.dumps(value)
 
 
 def _clearance(decision_id: UUID, answer: Answer) -> Clearance:
@@ -299,7 +352,7 @@ def write(ready: Written, *, sweep_id: int | None, by: Actor, at: datetime) -> N
     if connection.vendor == "postgresql":
         _write_postgresql(ready, common, sweep_id, at)
     else:
-        _write_sqlite(ready, common, sweep_id, at)
+        _write_sqlite(ready, common, at)
 
 
 _LEDGER = "at, actor, act, subject_kind, subject_id, reason, evidence, revision, request_id"
@@ -357,50 +410,96 @@ SELECT id, act, payload, '', %(at)s, %(at)s, 1, false, '' FROM record WHERE act 
         cursor.execute(sql, given)
 
 
-def _write_sqlite(ready: Written, common: dict[str, Any], sweep_id: int | None, at: datetime) -> None:
-    """A statement for each table, run through its rows by the driver."""
-    adapt = connection.ops.adapt_datetimefield_value
-    now, valid_at = adapt(at), adapt(ready.valid_at)
-    alike = [(group.outcome, *map(json.dumps, group[1:4]), adapt(group.expires_at)) for group in ready.groups]
-    decided, cited, delisted, entered, announced = [], [], [], [], []
-    texts = iter(ready.texts)
-    for offer_id, decision_id, place, act, _, _ in ready.records:
-        question, payload = next(texts), next(texts)
-        outcome, reasons, evidence, codes, expires_at = alike[place]
-        key = decision_id.hex
-        decided.append(
-            (
-                key,
-                offer_id,
-                outcome,
-                question,
-                reasons,
-                evidence,
-                valid_at,
-                ready.revision,
-                expires_at,
-            )
-        )
-        cited += [
-            (key, item["kind"], item["fact_id"], item["version_no"]) for item in ready.groups[place].evidence
-        ]
+def _tables(records: Sequence[Record], groups: Sequence[Group], sweep_id: int | None) -> list["_Rows"]:
+    """The rows of each table but for what all of them have in common, which `_write_sqlite` adds."""
+    ends = [connection.ops.adapt_datetimefield_value(group.expires_at) for group in groups]
+    decided: list[tuple[Any, ...]] = []
+    cited: list[tuple[Any, ...]] = []
+    delisted: list[tuple[Any, ...]] = []
+    entered: list[tuple[Any, ...]] = []
+    announced: list[tuple[Any, ...]] = []
+    for offer_id, key, place, act, question, payload in records:
+        outcome, reasons, evidence, codes, citing, _, _ = groups[place]
+        decided.append((key, offer_id, outcome, question, reasons, evidence, ends[place]))
+        if citing:
+            cited += [(key, *item) for item in citing]
         if act == SUSPENDED:
-            delisted.append((offer_id, key, sweep_id, codes, now))
+            delisted.append((offer_id, key, sweep_id, codes))
         if act:
-            said = f'{{"decision": "{decision_id}", "reasons": {reasons}}}'
-            entered.append(
-                (now, common["actor"], act, common["subject_kind"], str(offer_id), common["reason"], said,
-                 common["revision"], common["request_id"])
-            )  # fmt: skip
-            announced.append((key, act, payload, "", now, now, 1, 0, ""))
+            said = f'{{"decision": "{_dashed(key)}", "reasons": {reasons}}}'
+            entered.append((act, str(offer_id), said))
+            announced.append((key, act, payload, len(announced)))
+    rows = (decided, cited, delisted, entered, announced)
+    return [_Rows.of(table, given) for table, given in zip(_TABLES, rows, strict=True) if given]
+
+
+class _Table:
+    """An INSERT of many rows. `columns`: of each the SQL of its value, from what is given of each row (`column1`, ...)
+    or once for all of them (`{name}`).
+    """
+
+    def __init__(self, name: str, width: int, columns: Mapping[str, str]) -> None:
+        values = ", ".join(columns.values())
+        self.common = re.findall(r"\{(\w+)\}", values)
+        insert = f"INSERT INTO {name} ({', '.join(columns)}) SELECT {re.sub(r'{\w+}', '%s', values)}"
+        marks = f"({', '.join(['%s'] * width)})"
+        # A statement that inserts a hundred rows takes half the time of a hundred that insert one each.
+        self.many = f"{insert} FROM (VALUES {', '.join([marks] * _AT_ONCE)})"
+        self.one = f"{insert} FROM (VALUES {marks})"
+
+
+_TABLES = (
+    _Table("authorization_decision", 7, {
+        "id": "column1", "offer_id": "column2", "outcome": "column3", "question": "column4", "reasons": "column5",
+        "evidence": "column6", "expires_at": "column7", "valid_at": "{valid_at}", "revision": "{revision}",
+    }),
+    _Table("authorization_decisionevidence", 4, {
+        "decision_id": "column1", "kind": "column2", "fact_id": "column3", "version_no": "column4",
+    }),
+    _Table("authorization_delisting", 4, {
+        "offer_id": "column1", "decision_id": "column2", "sweep_id": "column3", "reason_codes": "column4",
+        "at": "{now}",
+    }),
+    _Table("authorization_ledgerentry", 3, {
+        "act": "column1", "subject_id": "column2", "evidence": "column3", "at": "{now}", "actor": "{actor}",
+        "subject_kind": "{subject_kind}", "reason": "{reason}", "revision": "{revision}",
+        "request_id": "{request_id}",
+    }),
+    _Table("authorization_outboxrow", 4, {
+        "event_id": "column1", "event": "column2", "payload": "column3", "position": "{position} + column4",
+        "due_at": "{now}", "created_at": "{now}", "handler": "''", "attempt": "1", "is_dead": "0",
+        "last_error": "''",
+    }),
+)  # fmt: skip
+
+
+class _Rows(NamedTuple):
+    """The rows of one table: a hundred to a statement, and those that are left over."""
+
+    table: _Table
+    many: list[list[Any]]
+    left: list[tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, table: _Table, rows: list[tuple[Any, ...]]) -> "_Rows":
+        whole = len(rows) - len(rows) % _AT_ONCE
+        together = [list(chain.from_iterable(part)) for part in batched(rows[:whole], _AT_ONCE)]
+        return cls(table, together, rows[whole:])
+
+
+def _write_sqlite(ready: Written, common: Mapping[str, Any], at: datetime) -> None:
+    """A statement or two for each table, run through its rows by the driver."""
+    adapt = connection.ops.adapt_datetimefield_value
+    values = {
+        **common,
+        "now": adapt(at),
+        "valid_at": adapt(ready.valid_at),
+        "position": outbox.next_position(),
+    }
     with connection.cursor() as cursor:
-        for table, columns, rows in (
-            ("authorization_decision", _DECISION, decided),
-            ("authorization_decisionevidence", "decision_id, kind, fact_id, version_no", cited),
-            ("authorization_delisting", "offer_id, decision_id, sweep_id, reason_codes, at", delisted),
-            ("authorization_ledgerentry", _LEDGER, entered),
-            ("authorization_outboxrow", _EVENT, announced),
-        ):
-            if rows:
-                marks = ", ".join(["%s"] * len(rows[0]))
-                cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
+        for table, many, left in ready.tables:
+            given = [values[name] for name in table.common]
+            if many:
+                cursor.executemany(table.many, [[*given, *rows] for rows in many])
+            if left:
+                cursor.executemany(table.one, [[*given, *row] for row in left])

@@ -7,6 +7,10 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection
+from django.db.models.expressions import RawSQL
+
+# Up to so many are written out: planners make more of values that they see.
+_FEW_IDS = 500
 
 
 class Dialect:
@@ -115,6 +119,16 @@ class Dialect:
             given = (*integers.items(), *texts.items())
             return {f"{name}_{column}": _literal(values) for column, values in given}
         return {name: json.dumps(list(zip(*integers.values(), *texts.values(), strict=True)))}
+
+
+def listed_ids(ids: Iterable[int]) -> list[int] | RawSQL:
+    """Ids for a condition `__in`: one parameter however many they are, where SQLite would take 32,766 at most."""
+    listed = [int(one) for one in ids]
+    if len(listed) <= _FEW_IDS:
+        return listed
+    if connection.vendor == "postgresql":
+        return RawSQL("SELECT unnest(CAST(%s AS bigint[]))", [_literal(listed)])
+    return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(listed)])
 
 
 def _literal(values: list[Any]) -> str:

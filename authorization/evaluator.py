@@ -297,8 +297,7 @@ class Found:
     unknown: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """What agreements are asked about. Questions that differ in other things share one."""
 
     vendor_id: int
@@ -544,6 +543,26 @@ def _change_scopes(missed: Missed, what_if: WhatIf) -> None:
 
 
 # --- the text of the second statement ---------------------------------------------------------------------------
+
+
+# Terms of a question as the targets of holds name them: those that few questions have in common, and the others.
+_SHARP = {
+    "manufacturer": "CAST(q.manufacturer AS text)",
+    "device": "CAST(q.device AS text)",
+    "variant": "CAST(q.variant AS text)",
+    "vendor": "CAST(q.vendor AS text)",
+    "listing": "CAST(q.listing AS text)",
+}
+_BROAD = {
+    "host": "CAST(q.host AS text)",
+    "territory": "q.territory",
+    "channel": "q.channel",
+    "condition": "q.condition",
+}
+
+
+def _union(arms: Sequence[str], columns: str) -> str:
+    return "\n  UNION ALL ".join([arm.format(columns=columns) for arm in arms])
 
 
 class _Evidence:
@@ -795,40 +814,7 @@ link({terms}, id, head_id, grantor_id, grantee_id) AS (
 
     def _hits(self) -> str:
         """Which parts of which holds match which questions: every dimension that the part names does."""
-        arms = [
-            f"SELECT q.n, t.version_id, t.part, t.dimension FROM q CROSS JOIN target t"
-            f" WHERE t.dimension = '{dimension}' AND t.value = {value}"
-            for dimension, value in (
-                ("manufacturer", "CAST(q.manufacturer AS text)"),
-                ("device", "CAST(q.device AS text)"),
-                ("variant", "CAST(q.variant AS text)"),
-                ("vendor", "CAST(q.vendor AS text)"),
-                ("listing", "CAST(q.listing AS text)"),
-                ("host", "CAST(q.host AS text)"),
-                ("territory", "q.territory"),
-                ("channel", "q.channel"),
-                ("condition", "q.condition"),
-            )
-            if dimension in self.dimensions
-        ]
-        if "manufacturer" in self.dimensions and self.ancestors:
-            arms.append(
-                f"""SELECT q.n, t.version_id, t.part, t.dimension
-    FROM q CROSS JOIN {self.db.pairs("ancestors")} above CROSS JOIN target t
-   WHERE above.first = q.manufacturer AND t.dimension = 'manufacturer' AND t.value = CAST(above.second AS text)"""
-            )
-        if self._names_attributes:
-            arms.append(
-                f"""SELECT q.n, t.version_id, t.part, t.dimension
-    FROM q CROSS JOIN catalog_variantversion v CROSS JOIN catalog_variantattribute x CROSS JOIN target t
-   WHERE v.head_id = q.variant{self.db.few("q.n")} AND {self._in_force("v")}
-     AND x.version_id = v.id AND t.dimension = 'attribute:' || x.name AND t.value = x.value"""
-            )
-        if not arms:
-            arms = ["SELECT q.n, t.version_id, t.part, t.dimension FROM q CROSS JOIN target t WHERE 1 = 0"]
-        return f"""named(n, version_id, part, dimension) AS (
-  {"\n  UNION ALL ".join(arms)}
-),
+        return f"""{self._named()},
 hit(n, hold_id, part) AS MATERIALIZED (
   SELECT m.n, m.version_id, m.part
     FROM named m
@@ -843,6 +829,60 @@ hit(n, hold_id, part) AS MATERIALIZED (
    WHERE part.part = 0 AND part.dimensions = 0 AND part.facts > 0
      AND EXISTS (SELECT 1 FROM exemption x WHERE x.hold_id = part.hold_id)
 )"""
+
+    def _named(self) -> str:
+        """Each dimension in which a part names a term of a question.
+
+        Of a part that names both a vendor and a territory half of all questions would match the territory; so what
+        few questions match is looked for first, and the rest only of those.
+        """
+        arms = [self._arm(name, value) for name, value in _SHARP.items() if name in self.dimensions]
+        if "manufacturer" in self.dimensions and self.ancestors:
+            arms.append(
+                f"""SELECT {{columns}}
+    FROM q CROSS JOIN {self.db.pairs("ancestors")} above CROSS JOIN target t
+   WHERE above.first = q.manufacturer AND t.dimension = 'manufacturer' AND t.value = CAST(above.second AS text)"""
+            )
+        if self._names_attributes:
+            arms.append(
+                f"""SELECT {{columns}}
+    FROM q CROSS JOIN catalog_variantversion v CROSS JOIN catalog_variantattribute x CROSS JOIN target t
+   WHERE v.head_id = q.variant{self.db.few("q.n")} AND {self._in_force("v")}
+     AND x.version_id = v.id AND t.dimension = 'attribute:' || x.name AND t.value = x.value"""
+            )
+        broad = {name: value for name, value in _BROAD.items() if name in self.dimensions}
+        found = "q.n, t.version_id, t.part, t.dimension"
+        if not arms or not broad:
+            arms += [self._arm(name, value) for name, value in broad.items()]
+            nothing = "SELECT {columns} FROM q CROSS JOIN target t WHERE 1 = 0"
+            return f"named(n, version_id, part, dimension) AS ({_union(arms or [nothing], found)})"
+        terms = ", ".join(broad)
+        with_terms = ", ".join([found, *broad.values()])
+        matches = " OR ".join([f"(t.dimension = '{name}' AND t.value = sharp.{name})" for name in broad])
+        only_broad = [self._arm(name, value, of="broad") for name, value in broad.items()]
+        return f"""sharp(n, version_id, part, dimension, {terms}) AS MATERIALIZED ({_union(arms, with_terms)}),
+broad(version_id, part, dimension, value) AS MATERIALIZED (
+  SELECT t.version_id, t.part, t.dimension, t.value
+    FROM part CROSS JOIN target t
+   WHERE part.sharp = 0 AND t.version_id = part.hold_id AND t.part = part.part AND t.dimension <> 'fact'
+),
+named(n, version_id, part, dimension) AS (
+  SELECT n, version_id, part, dimension FROM sharp
+   UNION ALL
+  SELECT sharp.n, t.version_id, t.part, t.dimension
+    FROM sharp CROSS JOIN target t
+   WHERE t.version_id = sharp.version_id AND t.part = sharp.part AND ({matches})
+   UNION ALL {_union(only_broad, found)}
+)"""
+
+    def _arm(self, dimension: str, value: str, *, of: str = "target") -> str:
+        matches = f"t.dimension = '{dimension}' AND t.value = {value}"
+        if dimension in _SHARP and not self.db.is_postgresql:
+            # SQLite would go through all targets for each question; so few questions are named by any that it does so
+            # for those alone.
+            named = f"SELECT x.value FROM {of} x WHERE x.dimension = '{dimension}'"
+            return f"SELECT {{columns}} FROM q CROSS JOIN {of} t WHERE {value} IN ({named}) AND {matches}"
+        return f"SELECT {{columns}} FROM q CROSS JOIN {of} t WHERE {matches}"
 
     def _stops(self) -> str:
         """Facts that holds in force suspend: named by which hold, for which questions, or for all of them."""
@@ -989,9 +1029,10 @@ exemption(hold_id, part, valid_from, valid_until) AS MATERIALIZED (
     FROM hold CROSS JOIN authorization_holdexemption x WHERE x.version_id = hold.id
    {imagined["exemption"]}
 ),
-part(hold_id, part, dimensions, facts, vendors) AS MATERIALIZED (
+part(hold_id, part, dimensions, facts, vendors, sharp) AS MATERIALIZED (
   SELECT t.version_id, t.part, COUNT(DISTINCT CASE WHEN t.dimension <> 'fact' THEN t.dimension END),
-         SUM(CASE WHEN t.dimension = 'fact' THEN 1 ELSE 0 END), SUM(CASE WHEN t.dimension = 'vendor' THEN 1 ELSE 0 END)
+         SUM(CASE WHEN t.dimension = 'fact' THEN 1 ELSE 0 END), SUM(CASE WHEN t.dimension = 'vendor' THEN 1 ELSE 0 END),
+         SUM(CASE WHEN t.dimension IN ('fact', {", ".join([f"'{name}'" for name in _BROAD])}) THEN 0 ELSE 1 END)
     FROM target t GROUP BY t.version_id, t.part
 ),
 hold_details(

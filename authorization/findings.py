@@ -4,7 +4,7 @@ Nothing here asks whether a record carries a question: SQL did. Where no chain o
 is chosen from what lies upstream of the vendor.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,8 +78,9 @@ class _Family:
 
     # Companies that it belongs to, without itself.
     ancestors: frozenset[int]
-    # Companies that may grant for its devices, without itself.
+    # Companies that may grant for its devices, without itself, and with it.
     roots: frozenset[int]
+    starts: frozenset[int]
     edges: tuple[Edge, ...]
     until: datetime
 
@@ -107,9 +108,12 @@ class _Case:
         self.families: dict[int, _Family] = {}
         self.evidence: dict[tuple[str, int, int], Evidence] = {}
         self.agreements: dict[int, Ground] = {}
+        # Points that no chain carries.
+        self.uncarried: set[int] = set()
         # What is alike for many points: grounds by the chain that carries, and by all that the nearest miss depends on.
         self.carried: dict[tuple[Any, ...], Ground | None] = {}
         self.missing: dict[tuple[Any, ...], Ground] = {}
+        self.failing: dict[tuple[Any, ...], tuple[Reason, ...]] = {}
         self.equipped: dict[tuple[int, str], Ground] = {}
         self.stopped_by_nothing: dict[tuple[int, int], tuple[Ground, Ground]] = {}
         self.found = Found()
@@ -200,7 +204,7 @@ class _Case:
     def _family(self, manufacturer_id: int) -> _Family:
         known = self.setting.affiliations
         if not known:
-            return _Family(frozenset(), frozenset(), (), FOREVER)
+            return _Family(frozenset(), frozenset(), frozenset({manufacturer_id}), (), FOREVER)
         in_force = [a for a in known if a.valid_from <= self.at < a.valid_until]
         upwards = _leading_up(manufacturer_id, in_force)
         granting = [a for a in in_force if a.parent_id == manufacturer_id and a.may_grant_for_parent]
@@ -209,9 +213,11 @@ class _Case:
         edges += [Edge(a.parent_id, a.child_id, a.fact_id, a.valid_until, 0, True, a) for a in granting]
         bearing = _leading_up(manufacturer_id, known)
         bearing += [a for a in known if a.parent_id == manufacturer_id and a.may_grant_for_parent]
+        roots = frozenset(ancestors | {a.child_id for a in granting} - {manufacturer_id})
         return _Family(
             frozenset(ancestors),
-            frozenset(ancestors | {a.child_id for a in granting} - {manufacturer_id}),
+            roots,
+            roots | {manufacturer_id},
             tuple(edges),
             self._next(instant for a in bearing for instant in (a.valid_from, a.valid_until)),
         )
@@ -241,7 +247,9 @@ class _Case:
             if not policy.enforces_agreement:
                 ground = Ground("agreement", NOT_ENFORCED, self.horizon)
             else:
-                ground = self._carried(n, question, p) or self._nearly_carried(n, question, policy)
+                ground = None if p in self.uncarried else self._carried(n, question, p)
+                if ground is None:
+                    ground = self._nearly_carried(n, question, policy)
             self.agreements[p] = ground
         return ground
 
@@ -293,10 +301,14 @@ class _Case:
             policy, _ = self.policies[question.territory]
             if p in self.agreements or policy is None or not policy.enforces_agreement:
                 continue
+            if p in self.uncarried:
+                missing.append(question)
+                continue
             carried = self._carried(n, question, p)
             if carried is not None:
                 self.agreements[p] = carried
             else:
+                self.uncarried.add(p)
                 missing.append(question)
         if not missing or not self.is_explained:
             return
@@ -315,23 +327,22 @@ class _Case:
         self.found.holds |= rows.holds
         self.found.suspensions |= rows.suspensions
         if not is_at_once:
-            pairs = {(self._starts(question), question.vendor_id) for question in missing}
+            pairs = {
+                (self.families[question.manufacturer_id].starts, question.vendor_id) for question in missing
+            }
             between = {row.version_id for pair in pairs for row in self.missed.between(*pair)}
             evaluator.find_scopes(rows, sorted(between), variants, what_if=self.what_if)
-
-    def _starts(self, question: Question) -> frozenset[int]:
-        return self.families[question.manufacturer_id].roots | {question.manufacturer_id}
 
     def _nearly_carried(self, n: int, question: Question, policy: Policy) -> Ground:
         if self.names_facts:
             return self._choose_miss(n, question, policy)
         # Terms that every agreement on the way covers make no difference; what covers nothing depends on all.
-        starts = self._starts(question)
+        starts = self.families[question.manufacturer_id].starts
         alike = (
             question.manufacturer_id,
             question.vendor_id,
             policy.demands_verified,
-            *self.missed.terms_not_covered(starts, question),
+            self.missed.terms_not_covered(starts, question),
         )
         if alike not in self.missing:
             self.missing[alike] = self._choose_miss(n, question, policy)
@@ -340,15 +351,9 @@ class _Case:
     def _choose_miss(self, n: int, question: Question, policy: Policy) -> Ground:
         family = self.families[question.manufacturer_id]
         edges = []
-        for row in self.missed.between(self._starts(question), question.vendor_id):
+        for row in self.missed.between(family.starts, question.vendor_id):
             agreement = self.missed.agreement(row)
-            failures = rules.link_failures(
-                agreement,
-                question,
-                demands_verified=policy.demands_verified,
-                is_suspended=self._is_suspended(n, agreement.fact_id),
-                at=self.at,
-            )
+            failures = self._link_failures(n, question, agreement, policy)
             edges.append(
                 Edge(
                     agreement.grantor_id, agreement.grantee_id, agreement.fact_id, agreement.end,
@@ -367,6 +372,31 @@ class _Case:
         if not reasons:
             raise EvaluatorsDisagree(f"SQL found no chain for {question}, yet nothing fails on {chain}.")
         return Ground("agreement", FAILED, until, reasons=rules.in_order(reasons))
+
+    def _link_failures(
+        self, n: int, question: Question, agreement: rules.Agreement, policy: Policy
+    ) -> tuple[Reason, ...]:
+        def failures() -> tuple[Reason, ...]:
+            return rules.link_failures(
+                agreement,
+                question,
+                demands_verified=policy.demands_verified,
+                is_suspended=self._is_suspended(n, agreement.fact_id),
+                at=self.at,
+            )
+
+        if self.names_facts:
+            return failures()
+        # A link far up fails alike for all who stand below it.
+        alike = (
+            agreement.fact_id,
+            agreement.grantee_id == question.vendor_id,
+            policy.demands_verified,
+            rules.terms_not_covered(agreement, question),
+        )
+        if alike not in self.failing:
+            self.failing[alike] = failures()
+        return self.failing[alike]
 
     # --- approvals, equipment authorizations
 
@@ -389,7 +419,10 @@ class _Case:
             return Ground(
                 "approval", FAILED, until, reasons=tuple(approval_reasons(nearest, question, self.at))
             )
-        until = min(_approval_end(nearest), self._suspended_until(n, nearest.fact_id))
+        end = nearest.valid_until
+        if nearest.waived_until is not None or nearest.revoked_at is not None:
+            end = _approval_end(nearest)
+        until = min(end, self._suspended_until(n, nearest.fact_id))
         cited = self._cite("approval", nearest.code, nearest.fact_id, nearest.version_no)
         return Ground("approval", PASSED, until, evidence=(cited,))
 
@@ -407,7 +440,9 @@ class _Case:
             # A fact is not a term of a question: a list that names one matches none.
             if hold.reach != "sale" and not hold.names_fact
         ]
-        until = min([self.horizon, *[self._hold_until(n, hold) for hold in lists]])
+        until = self.horizon
+        if lists:
+            until = min(until, *[self._hold_until(n, hold) for hold in lists])
         candidates = self.found.equipment.get(n, ())
         if not candidates:
             return Ground("equipment", FAILED, until, reasons=(rules.no_equipment(question),))
@@ -416,14 +451,7 @@ class _Case:
             (row, [h for h in begun if h.reach == "all_grants" or row.granted_at >= h.valid_from])
             for row in candidates
         ]
-        nearest, barring = min(
-            judged,
-            key=lambda pair: (
-                pair[0].failures.bit_count() + len(pair[1]),
-                -_end(pair[0]).timestamp(),
-                pair[0].fact_id,
-            ),
-        )
+        nearest, barring = judged[0] if len(judged) == 1 else min(judged, key=_distance_and_end)
         if nearest.failures or barring:
             bounds = [b for row in candidates for b in (row.valid_from, row.valid_until, row.revoked_at) if b]
             until = min(until, self._next(bounds))
@@ -557,7 +585,7 @@ class _Missed:
         self._upstream: dict[int, _Upstream] = {}
         self._downstream: dict[frozenset[int], set[int]] = {}
         self._between: dict[tuple[frozenset[int], int], list[Upstream]] = {}
-        self._covered: dict[tuple[frozenset[int], int], list[list[frozenset[str]]]] = {}
+        self._covered: dict[tuple[frozenset[int], int], list[frozenset[str] | None]] = {}
         self._values: dict[int, rules.Agreement] = {}
         for row in rows.agreements:
             self._by_grantee.setdefault(row.grantee_id, []).append(row)
@@ -607,15 +635,14 @@ class _Missed:
         covered = self._covered.get(key)
         if covered is None:
             scopes = [self.agreement(row).scope for row in self.between(starts, question.vendor_id)]
-            covered = self._covered[key] = [
-                [scope.get(dimension, frozenset()) for scope in scopes] for dimension in _DIMENSIONS
-            ]
-        terms = (str(question.variant_id), question.territory, question.channel, question.condition)
-        return tuple(
-            [
-                None if known and all(value in values or rules.ALL in values for values in known) else value
-                for value, known in zip(terms, covered, strict=True)
-            ]
+            covered = self._covered[key] = [_covered_by_all(scopes, dimension) for dimension in _DIMENSIONS]
+        models, territories, channels, conditions = covered
+        variant, territory = str(question.variant_id), question.territory
+        return (
+            None if models is None or variant in models else variant,
+            None if territories is None or territory in territories else territory,
+            None if channels is None or question.channel in channels else question.channel,
+            None if conditions is None or question.condition in conditions else question.condition,
         )
 
     def _downstream_of(self, starts: frozenset[int]) -> set[int]:
@@ -645,6 +672,15 @@ class _Missed:
                 scope={name: frozenset(values) for name, values in scope.items()},
             )
         return self._values[row.version_id]
+
+
+def _covered_by_all(scopes: Sequence[Mapping[str, frozenset[str]]], dimension: str) -> frozenset[str] | None:
+    """What each of these scopes covers in this dimension; None: everything. Without a scope nothing is covered."""
+    covered = [scope.get(dimension, frozenset()) for scope in scopes]
+    limited = [values for values in covered if rules.ALL not in values]
+    if covered and not limited:
+        return None
+    return limited[0].intersection(*limited) if limited else frozenset()
 
 
 def approval_reasons(row: ApprovalRow, question: Question, at: datetime) -> Iterable[Reason]:
@@ -705,6 +741,11 @@ def _end(record: Link | EquipmentRow | Affiliation) -> datetime:
 
 def _approval_end(row: ApprovalRow) -> datetime:
     return min([end for end in (row.valid_until, row.waived_until, row.revoked_at) if end is not None])
+
+
+def _distance_and_end(judged: tuple[EquipmentRow, Sequence[HoldRow]]) -> tuple[int, float, int]:
+    row, barring = judged
+    return row.failures.bit_count() + len(barring), -_end(row).timestamp(), row.fact_id
 
 
 def _nearness(row: ApprovalRow) -> tuple[int, float, int]:

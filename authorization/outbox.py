@@ -350,10 +350,9 @@ def stamp_positions() -> int:
     Sequence numbers are not commit order; a position is given only to rows that are committed, so a reader who
     remembers the last one misses nothing. Positions have no gaps.
     """
-    unplaced = OutboxRow.objects.filter(handler="", position__isnull=True)
     stamped = 0
     # Asked first without a transaction: on SQLite even an idle one would keep a buyer waiting.
-    while unplaced.exists():
+    while _is_any_unplaced():
         with transaction.atomic(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [fence.LOCK_KEY + 1])
@@ -372,6 +371,31 @@ UPDATE authorization_outboxrow AS placed SET position = fresh.position
             )
             stamped += cursor.rowcount
     return stamped
+
+
+def next_position() -> int | None:
+    """The position of the first event that this transaction writes now; None where the pump has to give it.
+
+    On SQLite a transaction is the only writer, so that nothing else is committed before it. But an event that waits
+    for its own position goes before.
+    """
+    if connection.vendor == "postgresql" or not connection.in_atomic_block:
+        return None
+    if _is_any_unplaced():
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COALESCE(MAX(position), 0) + 1 FROM authorization_outboxrow")
+        return int(cursor.fetchone()[0])
+
+
+def _is_any_unplaced() -> bool:
+    # SQLite would go through all work that was ever done: it has no position either.
+    by_index = "" if connection.vendor == "postgresql" else " INDEXED BY auth_outbox_unplaced"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT 1 FROM authorization_outboxrow{by_index} WHERE handler = '' AND position IS NULL LIMIT 1"
+        )
+        return cursor.fetchone() is not None
 
 
 # --- dead letters -----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
 from carriers import compatibility
-from carriers.compatibility import DeviceRadio, Ims, Level, NetworkRules
+from carriers.compatibility import DeviceRadio, Ims, Judge, Level, NetworkRules
 
 
 class VariantRow(NamedTuple):
@@ -64,7 +64,7 @@ class Verdicts:
     def __init__(self, rows: Rows, at: datetime) -> None:
         self._rows, self._at = rows, at
         self._heard: dict[tuple[int, int], Heard] = {}
-        self._networks: dict[int, tuple[NetworkRules, tuple[compatibility.NetworkBand, ...]]] = {}
+        self._judges: dict[int, Judge] = {}
 
     def of(self, variant_id: int, host_id: int) -> Heard:
         pair = variant_id, host_id
@@ -91,9 +91,7 @@ class Verdicts:
             ]
         if variant is None or network is None:
             return Heard(None, tuple(boundaries), ())
-        rules, bands = self._network(network)
-        day = self._at.astimezone(UTC).date()
-        verdict = compatibility.assess(self._radio(variant, host_id), bands, rules, on=day)
+        verdict = self._judge_of(network).assess(self._radio(variant, host_id))
         level = str(verdict.sub) if verdict.level == Level.PARTIAL else str(verdict.level)
         return Heard(
             None if verdict.level == Level.UNKNOWN else level,
@@ -104,25 +102,23 @@ class Verdicts:
             ),
         )
 
-    def _network(self, row: NetworkRow) -> tuple[NetworkRules, tuple[compatibility.NetworkBand, ...]]:
-        if row.version_id not in self._networks:
+    def _judge_of(self, row: NetworkRow) -> Judge:
+        if row.version_id not in self._judges:
             rules = NetworkRules(network=row.host_code, admission=compatibility.Admission(row.admission))
             # The order of the bands fixes the order of reasons in a verdict.
             bands = sorted(self._rows.network_bands.get(row.version_id, []))
-            self._networks[row.version_id] = (
-                rules,
-                tuple(
-                    compatibility.NetworkBand(
-                        rat=compatibility.Rat(band.rat),
-                        band=band.band,
-                        group=compatibility.Group(band.group),
-                        voice=compatibility.Service(band.voice),
-                        in_service_until=band.in_service_until,
-                    )
-                    for band in bands
-                ),
-            )
-        return self._networks[row.version_id]
+            network = [
+                compatibility.NetworkBand(
+                    rat=compatibility.Rat(band.rat),
+                    band=band.band,
+                    group=compatibility.Group(band.group),
+                    voice=compatibility.Service(band.voice),
+                    in_service_until=band.in_service_until,
+                )
+                for band in bands
+            ]
+            self._judges[row.version_id] = Judge(network, rules, on=self._at.astimezone(UTC).date())
+        return self._judges[row.version_id]
 
     def _radio(self, row: VariantRow, host_id: int) -> DeviceRadio:
         bands = [

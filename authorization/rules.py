@@ -7,7 +7,7 @@ functions here say it so that a person can act on it, and choose which chain of 
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -225,8 +225,7 @@ class Question:
     software: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why not. `message` is the nearest miss and may be shown to the vendor; `document` (a record's code) only to who
     may see that record; `cure` is the smallest thing that would help. `detail` says more to who may see the record.
     """
@@ -241,11 +240,10 @@ class Reason:
     detail: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return self._asdict()
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """`fact_id` is the head's id within its kind: agreement, affiliation, approval, equipment, policy (a Fact), or
     hosting, variant, network.
     """
@@ -256,11 +254,10 @@ class Evidence:
     version_no: int
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return self._asdict()
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
+class Ground(NamedTuple):
     """One check of a decision. `until` is the instant to which its result stands by itself."""
 
     check: str
@@ -273,8 +270,7 @@ class Ground:
 PASSED, FAILED, NOT_ENFORCED = "passed", "failed", "not_enforced"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """`expires_at` is the first instant after the check at which the answer may change by itself."""
 
     outcome: str
@@ -287,11 +283,13 @@ class Finding:
 def conclude(grounds: Sequence[Ground], horizon: datetime) -> Finding:
     """The answer from its grounds. `horizon` is the latest `expires_at` given: no promise is without end."""
     expires_at = min([horizon, *[ground.until for ground in grounds]])
-    reasons = in_order([reason for ground in grounds for reason in ground.reasons])
+    reasons = in_order([reason for ground in grounds if ground.reasons for reason in ground.reasons])
     if not reasons:
         evidence = tuple([item for ground in grounds for item in ground.evidence])
         return Finding("allow", tuple(grounds), (), evidence, expires_at)
-    undecided = all(reason.code == "POLICY_MISSING" for reason in reasons)
+    undecided = reasons[0].code == "POLICY_MISSING" and all(
+        reason.code == "POLICY_MISSING" for reason in reasons
+    )
     return Finding("undetermined" if undecided else "deny", tuple(grounds), reasons, (), expires_at)
 
 
@@ -340,6 +338,10 @@ def best_chain(edges: Iterable[Edge], *, start: int, goal: int) -> tuple[Edge, .
     """
     if start == goal:
         return ()
+    edges = list(edges)
+    only = _only_way(edges, start, goal)
+    if only is not None:
+        return only
     leading: defaultdict[Node, list[tuple[Node, Edge]]] = defaultdict(list)
     for edge in edges:
         if edge.is_affiliation:
@@ -370,6 +372,22 @@ def best_chain(edges: Iterable[Edge], *, start: int, goal: int) -> tuple[Edge, .
     ends = [node for node in goals if distances.get(node) == least]
     lasting = _latest_end(tight, (False, start), ends)
     return _fewest_links(tight, (False, start), ends, lasting)
+
+
+def _only_way(edges: Sequence[Edge], start: int, goal: int) -> tuple[Edge, ...] | None:
+    """The chain, where nobody on it was granted by more than one: then there is nothing to choose. Else None."""
+    granting = {edge.target: edge for edge in edges}
+    if len(granting) < len(edges) or any(edge.is_affiliation for edge in edges):
+        return None
+    chain: list[Edge] = []
+    node = goal
+    while node != start:
+        edge = granting.get(node)
+        if edge is None or len(chain) == len(edges):
+            return None
+        chain.append(edge)
+        node = edge.source
+    return tuple(reversed(chain))
 
 
 def _distances(leading: Mapping[Node, Sequence[tuple[Node, Edge]]], start: Node) -> dict[Node, int]:
@@ -526,12 +544,7 @@ def _link_failures(
                 f"Have the grantor confirm {name} to the shop.",
             )
         )
-    for dimension, value in (
-        ("model", str(question.variant_id)),
-        ("territory", question.territory),
-        ("channel", question.channel),
-        ("condition", question.condition),
-    ):
+    for dimension, value in _terms_of(question):
         covered = link.scope.get(dimension, frozenset())
         if ALL not in covered and value not in covered:
             wanted = "this model." if dimension == "model" else f"{value}, or list it otherwise."
@@ -543,6 +556,25 @@ def _link_failures(
                 )
             )
     return failures
+
+
+def terms_not_covered(link: Agreement, question: Question) -> tuple[str | None, ...]:
+    """The question's terms in the order of the scope's dimensions; None for each that this agreement covers."""
+    return tuple(
+        [
+            None if ALL in (covered := link.scope.get(dimension, frozenset())) or value in covered else value
+            for dimension, value in _terms_of(question)
+        ]
+    )
+
+
+def _terms_of(question: Question) -> tuple[tuple[str, str], ...]:
+    return (
+        ("model", str(question.variant_id)),
+        ("territory", question.territory),
+        ("channel", question.channel),
+        ("condition", question.condition),
+    )
 
 
 def distance_of(failures: Iterable[Reason]) -> int:
@@ -790,7 +822,10 @@ def reason(code: str, message: str, document: str = "", cure: str = "") -> Reaso
 
 def in_order(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """Fixed order, each thing once: several links that fail alike are one reason per document."""
-    unique = dict.fromkeys(reasons)
+    given = tuple(reasons)
+    if len(given) < 2:
+        return given
+    unique = dict.fromkeys(given)
     if len(unique) < 2:
         return tuple(unique)
     return tuple(sorted(unique, key=lambda item: (_ORDER[item.code], item.document, item.message)))

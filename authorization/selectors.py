@@ -1,11 +1,12 @@
 """Reading: which offers a fact touches, and whether a page may offer one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from authorization.decisions import Answer
+from authorization.dialect import listed_ids
 from authorization.models import (
     AffiliationVersion,
     AgreementVersion,
@@ -34,6 +35,12 @@ _COLUMNS = {
 }
 
 
+# Up to so many holds are looked at one by one.
+_SINGLE_HOLDS = 50
+# Up to so many records lead to their offers by their variants.
+_BY_VARIANT = 100
+
+
 def for_sale(offer: ListingHost, answer: Answer) -> bool:
     """For sale is live *and* allowed now: lists may lag behind a withdrawal, offers may not."""
     return offer.state == OfferState.LIVE and answer.is_allowed
@@ -42,11 +49,17 @@ def for_sale(offer: ListingHost, answer: Answer) -> bool:
 def offers_in_scope(offers: QuerySet[ListingHost], scope: Mapping[str, Any]) -> QuerySet[ListingHost]:
     """The offers that a change of no one fact bears on; an empty scope is all of them.
 
-    `scope`: lists under `variant_ids`, `host_ids`, `territories`; what any of them names is in it.
+    `scope`: lists under `variant_ids`, `host_ids`, `territories`, and `facts` (kind -> ids) where many begin or end at
+    one instant; what any of them names is in it.
     """
     if not scope:
         return offers
     reach = Q(pk__in=[])
+    if scope.get("facts"):
+        touched = _touched_by(scope["facts"])
+        if touched is None:
+            return offers
+        reach |= touched
     for name, column in (
         ("variant_ids", "listing__variant_id"),
         ("host_ids", "host_id"),
@@ -73,62 +86,83 @@ def offers_touched_by(offers: QuerySet[ListingHost], fact: Fact) -> QuerySet[Lis
 
 def offers_touched_by_any(offers: QuerySet[ListingHost], fact_ids: Iterable[int]) -> QuerySet[ListingHost]:
     """The same for many facts at once: the number of queries does not grow with agreements and approvals."""
-    facts = list(Fact.objects.filter(pk__in=fact_ids))
-    policies = [fact.pk for fact in facts if fact.kind == Fact.Kind.POLICY]
+    of_kind: dict[str, list[int]] = {}
+    for kind, fact_id in Fact.objects.filter(pk__in=listed_ids(fact_ids)).values_list("kind", "pk"):
+        of_kind.setdefault(kind, []).append(fact_id)
+    touched = _touched_by(of_kind)
+    return offers if touched is None else offers.filter(touched)
+
+
+def _touched_by(of_kind: Mapping[str, Sequence[int]]) -> Q | None:
+    """The condition of `offers_touched_by_any` for facts by their kind; None where it is all offers."""
+    policies = listed_ids(of_kind.get(Fact.Kind.POLICY, ()))
     territories = set(PolicyVersion.objects.filter(head_id__in=policies).values_list("territory", flat=True))
     if ALL in territories:
-        return offers
-    of_kind = {kind: [fact.pk for fact in facts if fact.kind == kind] for kind in Fact.Kind.values}
+        return None
     touched = Q(listing__territory__in=sorted(territories)) if territories else Q(pk__in=[])
-    if of_kind[Fact.Kind.AGREEMENT]:
+    if of_kind.get(Fact.Kind.AGREEMENT):
         touched |= _in_reach_of_agreements(of_kind[Fact.Kind.AGREEMENT])
-    if of_kind[Fact.Kind.APPROVAL]:
-        approvals = ApprovalVersion.objects.current().filter(
-            head_id__in=of_kind[Fact.Kind.APPROVAL],
-            host_id=OuterRef("host_id"),
-            variant_id=OuterRef("listing__variant_id"),
+    if of_kind.get(Fact.Kind.APPROVAL):
+        named = ApprovalVersion.objects.current().filter(head_id__in=listed_ids(of_kind[Fact.Kind.APPROVAL]))
+        approvals = named.filter(host_id=OuterRef("host_id"), variant_id=OuterRef("listing__variant_id"))
+        touched |= Q(Exists(approvals)) & _of_variants(named, of_kind[Fact.Kind.APPROVAL])
+    if of_kind.get(Fact.Kind.EQUIPMENT):
+        named_of = EquipmentVersion.objects.current().filter(
+            head_id__in=listed_ids(of_kind[Fact.Kind.EQUIPMENT])
         )
-        variants = ApprovalVersion.objects.current().filter(head_id__in=of_kind[Fact.Kind.APPROVAL])
-        # The variants alone would do for SQLite to go by their listings; the pair is what counts.
-        touched |= Q(listing__variant_id__in=variants.values("variant_id")) & Q(Exists(approvals))
-    if of_kind[Fact.Kind.EQUIPMENT]:
-        authorizations = EquipmentVersion.objects.current().filter(
-            head_id__in=of_kind[Fact.Kind.EQUIPMENT],
-            territory=OuterRef("listing__territory"),
-            variant_id=OuterRef("listing__variant_id"),
+        authorizations = named_of.filter(
+            territory=OuterRef("listing__territory"), variant_id=OuterRef("listing__variant_id")
         )
-        variants_of = EquipmentVersion.objects.current().filter(head_id__in=of_kind[Fact.Kind.EQUIPMENT])
-        touched |= Q(listing__variant_id__in=variants_of.values("variant_id")) & Q(Exists(authorizations))
-    if of_kind[Fact.Kind.AFFILIATION]:
-        versions = AffiliationVersion.objects.filter(head_id__in=of_kind[Fact.Kind.AFFILIATION])
+        touched |= Q(Exists(authorizations)) & _of_variants(named_of, of_kind[Fact.Kind.EQUIPMENT])
+    if of_kind.get(Fact.Kind.AFFILIATION):
+        versions = AffiliationVersion.objects.filter(head_id__in=listed_ids(of_kind[Fact.Kind.AFFILIATION]))
         pairs = versions.values_list("parent_id", "child_id")
         makers = family_of({organization for pair in pairs for organization in pair})
-        touched |= Q(listing__variant__device__manufacturer_id__in=makers)
-    holds = (
-        HoldVersion.objects.current().filter(head_id__in=of_kind[Fact.Kind.HOLD]).prefetch_related("targets")
+        touched |= Q(listing__variant__device__manufacturer_id__in=listed_ids(sorted(makers)))
+    if of_kind.get(Fact.Kind.HOLD):
+        for targets in _named_by_holds(of_kind[Fact.Kind.HOLD]):
+            touched |= Q(pk__in=offers_matching(ListingHost.objects.all(), targets).values("pk"))
+    return touched
+
+
+def _of_variants(named: QuerySet[Any], fact_ids: Sequence[int]) -> Q:
+    """Lets SQLite go by the listings of the variants; of many it had better go by the offers that are asked for."""
+    return Q(listing__variant_id__in=named.values("variant_id")) if len(fact_ids) <= _BY_VARIANT else Q()
+
+
+def _named_by_holds(fact_ids: Sequence[int]) -> list[dict[str, set[str]]]:
+    """What these holds name. Of very many, those that name the same dimensions are taken together: the union is wider
+    than each, never narrower, and an SQL statement has no room for thousands of conditions.
+    """
+    named: dict[int, dict[str, set[str]]] = {}
+    targets = HoldTarget.objects.filter(
+        version__in=HoldVersion.objects.current().filter(head_id__in=listed_ids(fact_ids)), part=0
     )
-    for hold in holds:
-        targets: dict[str, set[str]] = {}
-        for target in hold.targets.all():
-            if target.part == 0:
-                targets.setdefault(target.dimension, set()).add(target.value)
-        touched |= Q(pk__in=offers_matching(ListingHost.objects.all(), targets).values("pk"))
-    return offers.filter(touched)
+    for version_id, dimension, value in targets.values_list("version_id", "dimension", "value"):
+        named.setdefault(version_id, {}).setdefault(dimension, set()).add(value)
+    if len(named) <= _SINGLE_HOLDS:
+        return list(named.values())
+    together: dict[frozenset[str], dict[str, set[str]]] = {}
+    for dimensions in named.values():
+        union = together.setdefault(frozenset(dimensions), {})
+        for dimension, values in dimensions.items():
+            union.setdefault(dimension, set()).update(values)
+    return list(together.values())
 
 
-def _in_reach_of_agreements(fact_ids: list[int]) -> Q:
+def _in_reach_of_agreements(fact_ids: Sequence[int]) -> Q:
     """Offers of whoever holds agreements from these on, whose terms some version of one of these covers.
 
     An agreement that covered an offer in no version stood in no chain of it. Scopes of several are taken together.
     """
     parties = (
-        AgreementVersion.objects.filter(head_id__in=fact_ids)
+        AgreementVersion.objects.filter(head_id__in=listed_ids(fact_ids))
         .values_list("grantor_id", "grantee_id")
         .distinct()
     )
     grantors, grantees = {grantor for grantor, _ in parties}, {grantee for _, grantee in parties}
     covered: dict[str, set[str]] = {}
-    terms = ScopeTerm.objects.filter(version__head_id__in=fact_ids)
+    terms = ScopeTerm.objects.filter(version__head_id__in=listed_ids(fact_ids))
     for dimension, value in terms.values_list("dimension", "value").distinct():
         covered.setdefault(dimension, set()).add(value)
     reach = Q(listing__vendor_id__in=downstream_of(grantees))

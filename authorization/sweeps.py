@@ -92,7 +92,7 @@ def start_sweep(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> Non
 
 
 def start_approved(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
-    """Handler of `removal.approved`: the sweep that had to wait begins. One that is not there yet need not wait."""
+    """Handler of `removal.settled`: the sweep that had to wait begins. One that is not there yet need not wait."""
     sweep = Sweep.objects.filter(revocation_id=payload["revocation_id"]).first()
     if sweep is None:
         return
@@ -264,11 +264,21 @@ def redecide(
     `choose` says which; it is asked again when a change came in between. `more`: what else the events tell. `moved`
     is called at the end of the transaction, if anything fell or returned.
     """
-    sweep_id = None if sweep is None else sweep.pk
+    with _uncollected():
+        return _redecide(choose, None if sweep is None else sweep.pk, chunk, by, more, moved)
+
+
+def _redecide(
+    choose: Callable[[], QuerySet[ListingHost]],
+    sweep_id: int | None,
+    chunk: SweepChunk | None,
+    by: Actor,
+    more: Mapping[str, Any] | None,
+    moved: Callable[[ChunkResult], None] | None,
+) -> ChunkResult:
     for _ in range(ATTEMPTS):
         # Decided before the fence, so that what waits for the fence need not wait for the thinking.
-        with _uncollected():
-            thought = _think(choose, sweep_id, more)
+        thought = _think(choose, sweep_id, more)
         try:
             with transaction.atomic():
                 if _is_good(thought, fence.shared()):

@@ -1,5 +1,7 @@
 """`./dev bench NAME [--json] [--seconds N]`: each benchmark runs in a process of its own per database, on fresh rows.
 
+`compat` needs no database and runs once.
+
 Figures are ratios to a floor measured in the same run, or waits in milliseconds; docs/performance.md says what they
 mean and keeps the last ones.
 """
@@ -18,6 +20,16 @@ BENCHMARKS = {
     "fence": "benchmarks.fence",
     "decisions": "benchmarks.decisions",
     "revocation": "benchmarks.revocation",
+    "expiry": "benchmarks.expiry",
+    "compat": "benchmarks.compat",
+}
+# What these measure is plain Python.
+WITHOUT_DATABASE = {"compat"}
+
+# Benchmarks that take more than the seconds of each figure.
+TAKES = {
+    "revocation": ("seconds", "listings", "covering", "full"),
+    "expiry": ("approvals", "offers"),
 }
 
 
@@ -30,23 +42,33 @@ def main() -> int:
     parser.add_argument(
         "--covering", type=int, default=1_000_000, help="revocation: covered by the commit that is timed"
     )
+    parser.add_argument("--approvals", type=int, default=5000, help="expiry: how many end at one instant")
+    parser.add_argument("--offers", type=int, default=20_000, help="expiry: live offers that rest on them")
     parser.add_argument("--full", action="store_true", help="revocation: delist all of those too (long)")
     parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one database instead of both")
     arguments = parser.parse_args()
+    if arguments.name in WITHOUT_DATABASE:
+        results = {arguments.name: measure(arguments.name, str(arguments.seconds), dict(os.environ))}
+        tell(results, as_json=arguments.json)
+        return 0
     with tempfile.TemporaryDirectory(prefix="clearline-bench-") as folder:
         results = {
             name: run(arguments, url, folder)
             for name, url in databases(Path(folder)).items()
             if arguments.only in (None, name)
         }
-    if arguments.json:
-        print(json.dumps(results, indent=2))
-    else:
-        for name, figures in results.items():
-            print(f"\n{name}")
-            for figure, value in figures.items():
-                print(f"  {figure:<58} {value}")
+    tell(results, as_json=arguments.json)
     return 0
+
+
+def tell(results: dict[str, dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(results, indent=2))
+        return
+    for name, figures in results.items():
+        print(f"\n{name}")
+        for figure, value in figures.items():
+            print(f"  {figure:<58} {value}")
 
 
 def databases(folder: Path) -> dict[str, str]:
@@ -60,12 +82,9 @@ def databases(folder: Path) -> dict[str, str]:
 
 
 def run(arguments: argparse.Namespace, url: str, folder: str) -> dict[str, Any]:
-    module = BENCHMARKS[arguments.name]
     given = str(arguments.seconds)
-    if arguments.name == "revocation":
-        given = json.dumps(
-            {name: getattr(arguments, name) for name in ("seconds", "listings", "covering", "full")}
-        )
+    if arguments.name in TAKES:
+        given = json.dumps({name: getattr(arguments, name) for name in TAKES[arguments.name]})
     env = {
         **os.environ,
         "DATABASE_URL": url,
@@ -81,8 +100,17 @@ def run(arguments: argparse.Namespace, url: str, folder: str) -> dict[str, Any]:
         "CLEARLINE_TWO_PEOPLE_ABOVE_BRAND_PERCENT": "101",
     }
     subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], env=env, check=True)
+    return measure(arguments.name, given, env)
+
+
+def measure(name: str, given: str, env: dict[str, str]) -> dict[str, Any]:
+    """The figures of one benchmark, run in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", module, given], env=env, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", BENCHMARKS[name], given],
+        env=env,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures

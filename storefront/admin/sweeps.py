@@ -125,7 +125,9 @@ class SweepAdmin(ReadOnlyAdmin):
 
     @display(description="because of")
     def cause(self, sweep: Sweep) -> str:
-        return capfirst(str(sweep.revocation or sweep.fact or "a correction"))
+        ends = sum(len(fact_ids) for fact_ids in sweep.scope.get("facts", {}).values())
+        several = f"{ends:,} records that begin or end at one instant" if ends else "a correction"
+        return capfirst(str(sweep.revocation or sweep.fact or several))
 
     @display(description="how far")
     def how_far(self, sweep: Any) -> str:

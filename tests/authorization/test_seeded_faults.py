@@ -133,8 +133,12 @@ FAULTS = [
     fault("end of a suspension's exemption ignored", EVIDENCE, "_stops", (" AND x.valid_until > {self.at}", "")),
     fault("OR over the dimensions of a hold", EVIDENCE, "_hits", (
         "HAVING COUNT(DISTINCT m.dimension) = part.dimensions", "HAVING COUNT(DISTINCT m.dimension) > 0")),
-    fault("ancestors ignored by holds", EVIDENCE, "_hits", ("and self.ancestors", "and False")),
-    fault("attributes ignored by holds", EVIDENCE, "_hits", ("if self._names_attributes", "if False")),
+    fault("a hold stops whatever shares its vendor, elsewhere too", EVIDENCE, "_named", (
+        " AND ({matches})", " AND t.dimension IN ('{\"', '\".join(broad)}')")),
+    fault("holds on a territory, a host, a channel or a condition alone ignored", EVIDENCE, "_named", (
+        "WHERE part.sharp = 0 AND", "WHERE 1 = 0 AND")),
+    fault("ancestors ignored by holds", EVIDENCE, "_named", ("and self.ancestors", "and False")),
+    fault("attributes ignored by holds", EVIDENCE, "_named", ("if self._names_attributes", "if False")),
     fault("release of a hold ignored", evaluator, "_holds",
         (" AND (v.released_at IS NULL OR v.released_at > {at})", ""),
         ("WHEN v.released_at IS NOT NULL AND", "WHEN 1 = 0 AND")),

@@ -466,6 +466,26 @@ def test_a_return_rests_on_its_decision_and_cites_its_evidence():
         assert LedgerEntry.objects.filter(act="listing.reinstated", subject_id=str(offer.pk)).count() == 1
 
 
+@pytest.mark.parametrize("is_one_waiting", [False, True])
+def test_the_events_of_a_chunk_have_their_place_behind_all_before_them(is_one_waiting):
+    """On SQLite at once, where nobody else can commit first; not before an event that waits for its own."""
+    vendor, _, _ = a_shop(3)
+    hold_vendor(vendor)
+    do(sweep_rows()[0])
+    if not is_one_waiting:
+        outbox.stamp_positions()
+    finish_all()
+    told = (
+        OutboxRow.objects.filter(event="listing.suspended").order_by("id").values_list("position", flat=True)
+    )
+    is_placed = connection.vendor == "sqlite" and not is_one_waiting
+    assert [position is not None for position in told] == [is_placed] * 3
+    outbox.stamp_positions()
+    placed = OutboxRow.objects.filter(handler="").order_by("position").values_list("position", "id")
+    assert [position for position, _ in placed] == list(range(1, len(placed) + 1))
+    assert [row_id for _, row_id in placed] == sorted(row_id for _, row_id in placed)
+
+
 def test_texts_come_through_as_they_are():
     """Quotes, letters beyond ASCII and backslashes, through JSON and both databases."""
     odd = "Ü-\"\\n'{}-電"
@@ -646,7 +666,7 @@ def test_one_who_agrees_before_the_sweep_is_there_is_heard():
     pending_changes.approve_removal(
         pending=PendingChange.objects.get(revocation=revocation), by=OTHER, at=clock.now()
     )
-    approved = next(row for row in sweep_rows() if row.event == "removal.approved")
+    approved = next(row for row in sweep_rows() if row.event == "removal.settled")
     do(approved)
     assert not Sweep.objects.filter(revocation=revocation).exists()
     do(start)

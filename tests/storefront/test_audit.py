@@ -6,7 +6,6 @@ are what the proof is about.
 
 import json
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from uuid import uuid4
@@ -871,7 +870,7 @@ def test_an_order_at_the_end_of_its_decision_is_late_and_one_just_before_is_not(
 
 def promising(answer):
     """The same answer, which says of itself that it holds for ever."""
-    return replace(answer, finding=replace(answer.finding, expires_at=FOREVER))
+    return answer._replace(finding=answer.finding._replace(expires_at=FOREVER))
 
 
 ENDS = [
