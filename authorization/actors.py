@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Actor:
-    """`kind` is user, vendor, shopper, system or exercise; `name` is what the kind calls it."""
+    """`kind` is user, vendor, carrier, shopper, system or exercise; `name` is what the kind calls it."""
 
     kind: str
     name: str

@@ -7,9 +7,14 @@ from typing import Any
 from django.db import transaction
 
 from authorization import doors, facts, fence
-from authorization.actors import Actor
+from authorization.acceptances.following import (
+    Following,
+    follow_under_fence,
+    reopened_under_fence,
+)
+from authorization.actors import SYSTEM, Actor
 from authorization.facts import InvalidFact
-from authorization.models import ApprovalVersion, Fact, Revision
+from authorization.models import Acceptance, ApprovalVersion, Fact, Revision
 from authorization.software import sort_key
 from carriers.models import HostCarrier
 from carriers.versions import FOREVER
@@ -41,27 +46,95 @@ def record_approval(
     the host writes its versions; empty is unbounded.
     """
     doors.check_instant("at", at)
+    fields = _new_record(
+        host=host,
+        variant=variant,
+        state=state,
+        valid_from=valid_from,
+        valid_until=valid_until,
+        limits=limits,
+        waived_until=waived_until,
+        software_from=software_from,
+        software_until=software_until,
+        document=document,
+    )
+    with transaction.atomic():
+        revision = fence.exclusive(by=by, reason=f"approval {code} recorded", at=at)
+        return _open(code, fields, revision, by, at, led=False)
+
+
+def record_under_fence(
+    *,
+    code: str,
+    host: HostCarrier,
+    variant: Variant,
+    state: str,
+    valid_from: datetime,
+    valid_until: datetime,
+    limits: str,
+    waived_until: datetime | None,
+    software_from: str,
+    software_until: str,
+    document: str,
+    revision: Revision,
+    by: Actor,
+    at: datetime,
+) -> Fact:
+    """The write of an approval that a technical acceptance leads to. The caller holds the exclusive fence.
+
+    Raises InvalidFact.
+    """
+    doors.check_instant("at", at)
+    fields = _new_record(
+        host=host,
+        variant=variant,
+        state=state,
+        valid_from=valid_from,
+        valid_until=valid_until,
+        limits=limits,
+        waived_until=waived_until,
+        software_from=software_from,
+        software_until=software_until,
+        document=document,
+    )
+    return _open(code, fields, revision, by, at, led=True)
+
+
+def _new_record(
+    *,
+    state: str,
+    valid_from: datetime,
+    valid_until: datetime,
+    limits: str,
+    waived_until: datetime | None,
+    software_from: str,
+    software_until: str,
+    **named: Any,
+) -> dict[str, Any]:
     facts.check_interval(valid_from=valid_from, valid_until=valid_until)
     limits = _check_state(state, limits)
     _check_waiver(state, waived_until, after=valid_from)
-    fields = {
-        "host": host,
-        "variant": variant,
+    return {
+        **named,
         "state": state,
         "valid_from": valid_from,
         "valid_until": valid_until,
         "limits": limits,
         "waived_until": waived_until,
-        **_software_range(software_from, software_until),
-        "document": document,
+        **software_range(software_from, software_until),
     }
-    with transaction.atomic():
-        revision = fence.exclusive(by=by, reason=f"approval {code} recorded", at=at)
-        _refuse_twice(fields, field="code")
-        head = facts.open_head(kind=Fact.Kind.APPROVAL, code=code)
-        facts.write_version(ApprovalVersion, head=head, revision=revision, fields=fields)
-        boundaries = (valid_from, valid_until, *_waiver_end(fields))
-        _publish("approval.recorded", head, revision, by, at, document, fields, boundaries)
+
+
+def _open(
+    code: str, fields: Mapping[str, Any], revision: Revision, by: Actor, at: datetime, *, led: bool
+) -> Fact:
+    """`led`: by a technical acceptance."""
+    _refuse_twice(fields, field="code")
+    _refuse_overlap(fields, field="software_from", led=led)
+    head = facts.open_head(kind=Fact.Kind.APPROVAL, code=code)
+    facts.write_version(ApprovalVersion, head=head, revision=revision, fields=fields)
+    boundaries = (fields["valid_from"], fields["valid_until"], *_waiver_end(fields))
+    _publish("approval.recorded", head, revision, by, at, fields["document"], fields, boundaries)
     return head
 
 
@@ -79,49 +152,107 @@ def change_approval_state(
 ) -> Revision:
     """Where the host's tests led: the state with its limits and its waiver. A software range that is None stays.
 
-    Revoking goes through `authorization.revocations`. Raises InvalidFact.
+    Revoking goes through `authorization.revocations`; an approval that a technical acceptance led to is changed by
+    the moves of that (authorization.acceptances.process). Raises InvalidFact.
+    """
+    doors.check_instant("at", at)
+    doors.check_kind(fact, Fact.Kind.APPROVAL)
+    _refuse_decided_elsewhere(fact)
+    with transaction.atomic():
+        revision = fence.exclusive(by=by, reason=f"approval {fact.code} is {state}", at=at)
+        change_under_fence(
+            fact=fact,
+            state=state,
+            limits=limits,
+            waived_until=waived_until,
+            software_from=software_from,
+            software_until=software_until,
+            revision=revision,
+            by=by,
+            at=at,
+            reason=reason,
+        )
+    return revision
+
+
+def _refuse_decided_elsewhere(fact: Fact) -> None:
+    code = Acceptance.objects.filter(approval=fact).values_list("code", flat=True).first()
+    if code is not None:
+        raise InvalidFact(
+            "fact",
+            f"{fact.code} is what technical acceptance {code} led to; move that, where the tests are checked.",
+        )
+
+
+def change_under_fence(
+    *,
+    fact: Fact,
+    state: str,
+    limits: str,
+    waived_until: datetime | None,
+    software_from: str | None,
+    software_until: str | None,
+    revision: Revision,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    valid_until: datetime | None = None,
+    document: str | None = None,
+) -> None:
+    """The write of another state or of wider terms: never of less. What is None stays.
+
+    The caller holds the exclusive fence. Raises InvalidFact.
     """
     doors.check_instant("at", at)
     doors.check_kind(fact, Fact.Kind.APPROVAL)
     limits = _check_state(state, limits)
     _check_waiver(state, waived_until, after=at)
-    with transaction.atomic():
-        revision = fence.exclusive(by=by, reason=f"approval {fact.code} is {state}", at=at)
-        version = current(fact)
-        if version.state in (State.REVOKED, State.REJECTED):
-            raise InvalidFact(
-                "fact", f"{fact.code} is {version.state}, which is final; record a new approval."
-            )
-        if version.state in IN_FORCE and state not in IN_FORCE:
-            raise InvalidFact(
-                "state",
-                f"{fact.code} is in force. To take it away revoke it, or place a hold on it: both show first what "
-                "falls, and hold the orders that rest on it.",
-            )
-        if _end(record_of(version)) <= at:
-            raise InvalidFact(
-                "fact",
-                f"{fact.code} ended on {_end(record_of(version)):%Y-%m-%d}, which is final; record a new approval.",
-            )
-        software = _software_range(
-            version.software_from if software_from is None else software_from,
-            version.software_until if software_until is None else software_until,
+    version = current(fact)
+    if version.state in (State.REVOKED, State.REJECTED):
+        raise InvalidFact("fact", f"{fact.code} is {version.state}, which is final; record a new approval.")
+    if version.state in IN_FORCE and state not in IN_FORCE:
+        raise InvalidFact(
+            "state",
+            f"{fact.code} is in force. To take it away revoke it, or place a hold on it: both show first what "
+            "falls, and hold the orders that rest on it.",
         )
-        if version.state in IN_FORCE:
-            _refuse_narrower(version, software)
-        fields = record_of(version) | {
-            "state": state,
-            "limits": limits,
-            "waived_until": waived_until,
-            **software,
-        }
-        if version.state not in IN_FORCE and state in IN_FORCE:
-            # While it was tested it was no approval, whenever the request was filed: that was the mistake of 2016.
-            fields["valid_from"] = max(version.valid_from, at)
-        _refuse_twice(fields, field="state", but=fact)
-        facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
-        _publish("approval.changed", fact, revision, by, at, reason, fields, _waiver_end(fields))
-    return revision
+    if _end(record_of(version)) <= at:
+        raise InvalidFact(
+            "fact",
+            f"{fact.code} ended on {_end(record_of(version)):%Y-%m-%d}, which is final; record a new approval.",
+        )
+    software = software_range(
+        version.software_from if software_from is None else software_from,
+        version.software_until if software_until is None else software_until,
+    )
+    if version.state in IN_FORCE:
+        _refuse_narrower(version, software)
+    fields = record_of(version) | {
+        "state": state,
+        "limits": limits,
+        "waived_until": waived_until,
+        **software,
+    }
+    boundaries = _waiver_end(fields)
+    if document is not None:
+        fields["document"] = document
+    if valid_until is not None and valid_until != version.valid_until:
+        if valid_until < version.valid_until:
+            raise InvalidFact(
+                "valid_until",
+                f"{fact.code} is in force until {version.valid_until:%Y-%m-%d}: an earlier end takes authority away. "
+                "Leave it out, or revoke the approval for that day.",
+            )
+        facts.check_interval(valid_from=version.valid_from, valid_until=valid_until)
+        fields["valid_until"] = valid_until
+        boundaries = (valid_until, *boundaries)
+    if version.state not in IN_FORCE and state in IN_FORCE:
+        # While it was tested it was no approval, whenever the request was filed: that was the mistake of 2016.
+        fields["valid_from"] = max(version.valid_from, at)
+    _refuse_twice(fields, field="state", but=fact)
+    _refuse_overlap(fields, field="software_until", led=_is_led(fact), but=fact)
+    facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
+    _publish("approval.changed", fact, revision, by, at, reason, fields, boundaries)
 
 
 def revoke_under_fence(
@@ -133,9 +264,10 @@ def revoke_under_fence(
     at: datetime,
     reason: str,
     effective_at: datetime | None = None,
+    following: Following | None = None,
 ) -> None:
     """The write of a revocation, from `at` on or from later. `authorization.revocations` is the door to it and holds
-    the fence.
+    the fence. The technical acceptance that led here follows.
     """
     doors.check_instant("at", at)
     doors.check_kind(fact, Fact.Kind.APPROVAL)
@@ -149,6 +281,7 @@ def revoke_under_fence(
     }
     facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
     _publish("approval.revoked", fact, revision, by, at, reason, fields, (effective_at,))
+    _let_follow(fact, revision, by, at, reason, following=following)
 
 
 def restrict_under_fence(
@@ -162,11 +295,13 @@ def restrict_under_fence(
     by: Actor,
     at: datetime,
     reason: str,
+    following: Following | None = None,
 ) -> None:
     """The write of limits on an approval in force: named limits, a waiver that ends, a narrower range of software.
 
-    It takes authority away: `authorization.revocations` is the door to it and holds the fence. A range of software
-    that is None stays. Raises InvalidFact.
+    It takes authority away: `authorization.revocations` is the door to it and holds the fence. What is None stays: a
+    bound of the range of software, and the end of a waiver that it rests on already. Raises InvalidFact for more than
+    before.
     """
     doors.check_instant("at", at)
     doors.check_kind(fact, Fact.Kind.APPROVAL)
@@ -174,11 +309,19 @@ def restrict_under_fence(
     if version.state not in IN_FORCE or _end(record_of(version)) <= at:
         raise InvalidFact("fact", f"{fact.code} is not in force; there is nothing to limit.")
     limits = _check_state(State.CONDITIONAL, limits)
+    if waived_until is None:
+        waived_until = version.waived_until
     _check_waiver(State.CONDITIONAL, waived_until, after=at)
-    software = _software_range(
+    if version.waived_until is not None and (waived_until is None or waived_until > version.waived_until):
+        raise InvalidFact(
+            "waived_until",
+            f"{fact.code} rests on a waiver until {version.waived_until:%Y-%m-%d}; take that end or an earlier one.",
+        )
+    software = software_range(
         version.software_from if software_from is None else software_from,
         version.software_until if software_until is None else software_until,
     )
+    _refuse_wider(version, software)
     fields = record_of(version) | {
         "state": State.CONDITIONAL,
         "limits": limits,
@@ -192,6 +335,7 @@ def restrict_under_fence(
     _refuse_twice(fields, field="software_from", but=fact)
     facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
     _publish("approval.limited", fact, revision, by, at, reason, fields, _waiver_end(fields))
+    _let_follow(fact, revision, by, at, reason, terms_by="restrict", following=following)
 
 
 def unrevoke_under_fence(*, fact: Fact, revision: Revision, by: Actor, at: datetime, reason: str) -> None:
@@ -203,6 +347,29 @@ def unrevoke_under_fence(*, fact: Fact, revision: Revision, by: Actor, at: datet
     fields = record_of(version) | {"state": before[0].state, "revoked_at": None, "reason_code": ""}
     facts.write_version(ApprovalVersion, head=fact, revision=revision, fields=fields)
     _publish("approval.revocation_cancelled", fact, revision, by, at, reason, fields)
+
+
+def widen_again_under_fence(
+    *, fact: Fact, version: ApprovalVersion, revision: Revision, by: Actor, at: datetime, reason: str
+) -> None:
+    """The way back from limits: this approval says again what its `version` said. The caller holds the fence.
+
+    For one that a technical acceptance led to: an acceptance has one approval, so that none stands in its place.
+    Raises InvalidFact.
+    """
+    change_under_fence(
+        fact=fact,
+        state=version.state,
+        limits=version.limits,
+        waived_until=version.waived_until,
+        software_from=version.software_from,
+        software_until=version.software_until,
+        revision=revision,
+        by=by,
+        at=at,
+        reason=reason,
+    )
+    _let_follow(fact, revision, by, at, reason, terms_by="lift_limits")
 
 
 def reopen_under_fence(
@@ -217,10 +384,15 @@ def reopen_under_fence(
             "fact", f"{version.head.code} would have ended on {_end(record_of(version)):%Y-%m-%d} anyway."
         )
     fields = record_of(version) | {"valid_from": max(version.valid_from, at)}
+    _refuse_twice(fields, field="revocation", but=version.head)
+    _refuse_overlap(fields, field="revocation", led=_is_led(version.head), but=version.head)
+    # What is due by now and no worker has written comes first.
+    _let_follow(version.head, revision, SYSTEM, at, "")
     head = facts.open_head(kind=Fact.Kind.APPROVAL, code=code)
-    facts.write_version(ApprovalVersion, head=head, revision=revision, fields=fields)
+    opened = facts.write_version(ApprovalVersion, head=head, revision=revision, fields=fields)
     boundaries = (fields["valid_from"], fields["valid_until"], *_waiver_end(fields))
     _publish("approval.reinstated", head, revision, by, at, reason, fields, boundaries)
+    reopened_under_fence(before=version.head, version=opened, revision=revision, by=by, at=at, reason=reason)
     return head
 
 
@@ -244,6 +416,12 @@ def record_of(version: ApprovalVersion) -> dict[str, Any]:
         "host", "variant", "state", "revoked_at", "limits", "waived_until", "software_from", "software_until",
         "software_from_key", "software_until_key", "reason_code", "document", "valid_from", "valid_until",
     )  # fmt: skip
+    return {name: getattr(version, name) for name in names}
+
+
+def terms_of(version: ApprovalVersion) -> dict[str, Any]:
+    """What it lets be sold, and until when."""
+    names = ("state", "limits", "waived_until", "software_from_key", "software_until_key", "valid_until")
     return {name: getattr(version, name) for name in names}
 
 
@@ -291,7 +469,7 @@ def _end(fields: Mapping[str, Any]) -> datetime:
     return end
 
 
-def _software_range(software_from: str, software_until: str) -> dict[str, str]:
+def software_range(software_from: str, software_until: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, version in (("software_from", software_from), ("software_until", software_until)):
         fields[name] = doors.clean_text(name, version, at_most=64)
@@ -338,6 +516,82 @@ def _refuse_twice(fields: Mapping[str, Any], *, field: str, but: Fact | None = N
                 f"{other.head} approves the same for the same time, {other.valid_from:%Y-%m-%d} until "
                 f"{_end(record_of(other)):%Y-%m-%d}; change that one, or give another time or range of software.",
             )
+
+
+def _is_led(fact: Fact) -> bool:
+    return Acceptance.objects.filter(approval=fact).exists()
+
+
+def _refuse_overlap(fields: Mapping[str, Any], *, field: str, led: bool, but: Fact | None = None) -> None:
+    """One build, one acceptance: if two that cover it were in force, suspending one would leave it on sale.
+
+    Of approvals that the desk recorded by themselves, ranges may overlap in part.
+    """
+    if fields["state"] not in IN_FORCE:
+        return
+    others = ApprovalVersion.objects.current().filter(
+        host=fields["host"],
+        variant=fields["variant"],
+        valid_from__lt=_end(fields),
+        state__in=(*IN_FORCE, State.REVOKED),
+    )
+    if not led:
+        others = others.filter(head__acceptance__isnull=False)
+    for other in others.exclude(head=but).select_related("head"):
+        if _over(record_of(other)) > fields["valid_from"] and _overlap(fields, record_of(other)):
+            raise InvalidFact(
+                field,
+                f"{other.head} covers some of this software for this time, and what is accepted is accepted once. "
+                "Give a range beside it, or limit or revoke that one first.",
+            )
+
+
+def _over(fields: Mapping[str, Any]) -> datetime:
+    """When it is over, by itself or by a revocation that is to come."""
+    return min(_end(fields), fields["revoked_at"] or FOREVER)
+
+
+def _overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    def begins_before_end(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+        ends = second["software_until_key"]
+        return not ends or first["software_from_key"] < ends
+
+    return begins_before_end(one, other) and begins_before_end(other, one)
+
+
+def _refuse_wider(version: ApprovalVersion, software: Mapping[str, str]) -> None:
+    starts, ends = software["software_from_key"], software["software_until_key"]
+    until = version.software_until_key
+    for field, is_wider in (
+        ("software_from", starts < version.software_from_key),
+        ("software_until", bool(until) and (not ends or ends > until)),
+    ):
+        if is_wider:
+            raise InvalidFact(
+                field,
+                f"{version.head.code} covers less than that; limits take away. Leave it out to keep the bound.",
+            )
+
+
+def _let_follow(
+    fact: Fact,
+    revision: Revision,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    *,
+    terms_by: str = "",
+    following: Following | None = None,
+) -> None:
+    follow_under_fence(
+        approval_ids=(fact.pk,),
+        revision=revision,
+        by=by,
+        at=at,
+        reason=reason,
+        terms_by=terms_by,
+        following=following,
+    )
 
 
 def _publish(

@@ -12,27 +12,84 @@ writing.
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from itertools import batched
+from types import EllipsisType
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Model
+from django.db import IntegrityError, transaction
+from django.db.models import DateTimeField, Field, Model, Q
 
-from authorization import doors, facts, fence
+from authorization import doors, facts, fence, ledger
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import LedgerEntry, Revision
-from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
+from carriers.models import (
+    Checked,
+    HostCarrier,
+    Hosting,
+    HostingVersion,
+    Network,
+    NetworkBand,
+    NetworkVersion,
+)
 from carriers.versions import FOREVER, FactVersion
-from catalog.models import Device, Variant, VariantAttribute, VariantBand, VariantIms, VariantVersion
+from catalog.models import (
+    Device,
+    Variant,
+    VariantAttribute,
+    VariantBand,
+    VariantIms,
+    VariantSource,
+    VariantVersion,
+)
 
 # So many rows go into one statement: what is prepared between two of them must stay far below the fence's timeout.
 _BATCH = 500
 # A change of more variants than these is looked for among all offers.
 _SCOPE = 2000
+
+
+class AlreadyRecorded(InvalidFact):
+    """Somebody else has brought all of it since it was compared."""
+
+
+def read_ahead(variants: Iterable[Variant]) -> dict[int, VariantVersion]:
+    """Variant id -> the present version with all of its rows: to compare many in a few queries."""
+    ids = [variant.pk for variant in variants if not variant._state.adding]
+    found: dict[int, VariantVersion] = {}
+    for part in batched(ids, _BATCH):
+        versions = VariantVersion.objects.current().filter(head__in=part)
+        for version in versions.prefetch_related("bands", "ims__host", "attributes", "sources"):
+            found[version.head_id] = version
+    return found
+
+
+def mark_checked(*, record: Checked, note: str, by: Actor, at: datetime) -> None:
+    """Somebody compared what is recorded with its sources, and it still holds. No decision reads it.
+
+    Raises InvalidFact where nothing is recorded of it yet.
+    """
+    versions: Any = record.versions  # type: ignore[attr-defined]  # each subclass has its own
+    with transaction.atomic():
+        if not versions.filter(rev_to__isnull=True).exists():
+            raise InvalidFact(
+                "", f"Nothing is recorded of {record} yet that could be right; record it first."
+            )
+        rows = _not_checked_since(type(record), [record.pk], at)
+        if not rows.select_for_update().exists():
+            raise InvalidFact("", f"{record} was checked later than that already.")
+        rows.update(checked_at=at)
+        ledger.record(
+            act="reference.checked",
+            subject_kind=str(record._meta.model_name),
+            subject_id=record.pk,
+            by=by,
+            at=at,
+            reason=note,
+        )
 
 
 @contextmanager
@@ -41,6 +98,10 @@ def recording(*, by: Actor, at: datetime, reason: str) -> Iterator["Recorder"]:
     recorder = Recorder(by=by, at=at, reason=reason)
     yield recorder
     recorder.finish()
+
+
+# What is kept of the version before, where nothing is said of it: columns of the record, and rows.
+type _Kept = tuple[Mapping[str, Any], Sequence[Any]]
 
 
 @dataclass
@@ -55,6 +116,9 @@ class _Asked:
     # The version that it was compared with.
     seen: int | None
     is_same: Callable[[Any], bool]
+    # Of `seen`; of a version that came between it is read again at the writing.
+    kept: _Kept
+    keeps: Callable[[Any], _Kept]
     # Is it to be written upon that version only? The field to name where it is not.
     only_upon_seen: str = ""
 
@@ -62,11 +126,15 @@ class _Asked:
 class Recorder:
     """Collects without writing. The acts return whether what is asked for differs from what is stored."""
 
-    def __init__(self, *, by: Actor, at: datetime, reason: str) -> None:
-        self._by, self._at, self._reason = by, at, reason
-        self._asked: dict[Hashable, _Asked] = {}
+    def __init__(self, *, by: Actor, at: datetime, reason: str, checked_at: datetime | None = None) -> None:
+        """`checked_at`: when all that it contains was compared with its sources, to be marked so; None: it was not."""
+        self._by, self._at, self._reason, self._checked_at = by, at, reason, checked_at
+        self._asked: dict[tuple[type[FactVersion], Hashable], _Asked] = {}
         self._created: dict[type[Model], list[Any]] = {}
         self._changed: dict[int, tuple[Any, set[str]]] = {}
+        self._removed: dict[type[Model], list[int]] = {}
+        self._checked: list[Checked] = []
+        self._beside: list[Callable[[Revision | None], None]] = []
         self._moved: dict[str, None] = {}
         self._hosts: dict[str, HostCarrier] = {}
         # New versions of facts; 0 until the recording has ended.
@@ -107,40 +175,72 @@ class Recorder:
         bands: Sequence[Mapping[str, Any]],
         ims: Mapping[str, str],
         attributes: Iterable[tuple[str, str]] | None = None,
+        hardware_revision: str | None = None,
+        software_revision: str | None = None,
+        sources: Mapping[str, tuple[str, str]] | None = None,
         valid_from: datetime,
         valid_until: datetime = FOREVER,
         only_upon_seen: str = "",
+        current: VariantVersion | EllipsisType | None = ...,
+        is_check: bool = True,
     ) -> bool:
         """`fields`: *_confidence, ims_source. `bands`: rows of VariantBand. `ims`: host code -> status.
 
         `attributes`: (name, value), what holds may name. None keeps those known: an import of bands says nothing of
-        them, and must not take the variant out of a hold. `only_upon_seen`: the name of the input that was read from
-        the present record; when that is another one at the writing, InvalidFact is raised.
+        them, and must not take the variant out of a hold. So do None for `hardware_revision`, `software_revision` and
+        `sources`: value (VariantSource.Value) -> (source, confidence). `only_upon_seen`: the name of the input that was
+        read from the present record; when that is another one at the writing, InvalidFact is raised. `current`: that
+        record, where it was read ahead with its rows (None: there is none); else it is looked up. `is_check`: was all
+        that is recorded of it compared with its sources, where the recording is a check at all?
         """
-        record = {**fields, "valid_from": valid_from, "valid_until": valid_until}
+        revisions = {
+            name: value
+            for name, value in (
+                ("hardware_revision", hardware_revision),
+                ("software_revision", software_revision),
+            )
+            if value is not None
+        }
+        record = {**fields, **revisions, "valid_from": valid_from, "valid_until": valid_until}
         named = None if attributes is None else _attributes(attributes)
         rows = sorted(bands, key=lambda band: (band["rat"], band["band"]))
         statuses = dict(ims)
+        told = None if sources is None else {value: tuple(said) for value, said in sources.items()}
+
+        def keeps(before: VariantVersion | None) -> _Kept:
+            if before is None:
+                return {}, ()
+            names = [name for name in ("hardware_revision", "software_revision") if name not in revisions]
+            columns = {name: getattr(before, name) for name in names}
+            kept: list[Any] = []
+            if named is None:
+                kept += [VariantAttribute(name=name, value=value) for name, value in _attributes_of(before)]
+            if told is None:
+                kept += [_source(value, *said) for value, said in _sources_of(before).items()]
+            return columns, kept
+
         return self._ask(
             VariantVersion,
             variant.slug,
             variant,
             record,
-            is_same=lambda current: (
-                _same(current, record)
-                and _same_rows(current.bands.order_by("rat", "band"), rows)
-                and dict(current.ims.values_list("host__code", "status")) == statuses
-                and named in (None, set(current.attributes.values_list("name", "value")))
+            is_same=lambda version: (
+                _same(version, record)
+                and _same_rows(sorted(version.bands.all(), key=lambda row: (row.rat, row.band)), rows)
+                and _statuses_of(version) == statuses
+                and named in (None, set(_attributes_of(version)))
+                and told in (None, _sources_of(version))
             ),
             children=lambda: [
                 *(VariantBand(**row) for row in rows),
                 *(VariantIms(host=self._host(code), status=status) for code, status in statuses.items()),
-                *(
-                    VariantAttribute(name=name, value=value)
-                    for name, value in sorted(_known_attributes(variant) if named is None else named)
-                ),
+                *(VariantAttribute(name=name, value=value) for name, value in sorted(named or ())),
+                *(_source(value, *said) for value, said in sorted((told or {}).items())),
             ],
+            keeps=keeps,
             only_upon_seen=only_upon_seen,
+            current=current,
+            is_check=is_check,
         )
 
     def hosting(
@@ -181,11 +281,22 @@ class Recorder:
         if is_ground:
             self._moved[f"{row._meta.verbose_name} {row.pk}"] = None
 
+    def remove(self, row: Model) -> None:
+        """A stored row of a plain table that nothing points to and no decision reads."""
+        self._removed.setdefault(type(row), []).append(row.pk)
+
+    def beside(self, write: Callable[[Revision | None], None]) -> None:
+        """A write of a floor above, in the same transaction. Rehearsals call it too: it writes rows, nothing else."""
+        self._beside.append(write)
+
     def finish(self) -> None:
-        """Write all that differs, in one transaction; under the fence if a decision may read any of it."""
+        """Write all that differs, in one transaction; under the fence if a decision may read any of it.
+
+        What somebody else has brought meanwhile is not written again. Raises InvalidFact as `write` does.
+        """
         if self.is_empty:
             return
-        with transaction.atomic():
+        with suppress(AlreadyRecorded), transaction.atomic():
             revision = None
             if self.is_ground:
                 revision = fence.exclusive(by=self._by, reason=self._reason, at=self._at)
@@ -194,7 +305,7 @@ class Recorder:
     @property
     def is_empty(self) -> bool:
         """Is all of it stored already?"""
-        return not (self._asked or self._created or self._changed)
+        return not (self._asked or self._created or self._changed or self._removed)
 
     @property
     def is_ground(self) -> bool:
@@ -202,15 +313,36 @@ class Recorder:
         return bool(self._asked or self._moved)
 
     @property
+    def checks(self) -> int:
+        """How many stored records it marks as checked."""
+        return sum(not record._state.adding for record in self._checked)
+
+    @property
+    def differing(self) -> list[str]:
+        """What people call the facts that would get a new version, in the order in which they were asked for."""
+        return [
+            f"{str(asked.model._meta.verbose_name).removesuffix(' version')} {_say_key(name)}"
+            for (_, name), asked in self._asked.items()
+        ]
+
+    @property
     def reason(self) -> str:
         return self._reason
 
     def write(self, revision: Revision | None) -> None:
-        """The write of all that differs. Where `is_ground`, the caller holds the fence and brings the revision."""
+        """The write of all that differs. Where `is_ground`, the caller holds the fence and brings the revision.
+
+        Raises InvalidFact where a record was changed or a row came meanwhile, AlreadyRecorded where nothing is left to
+        write; the caller's transaction must not be committed then.
+        """
         moved_from = self._moved_from()
         self._write_rows()
-        if revision is not None:
-            self._write_facts(revision, moved_from)
+        if revision is not None and not self._write_facts(revision, moved_from):
+            # No revision for nothing.
+            raise AlreadyRecorded("", "All of it was recorded by somebody else meanwhile; look again.")
+        self._write_checked()
+        for write in self._beside:
+            write(revision)
 
     def _moved_from(self) -> dict[str, dict[str, Any]]:
         """What the rows that decisions read said until now: of a device its maker, of a variant its device."""
@@ -249,12 +381,21 @@ class Recorder:
         """SHA-256 (hex) of what is asked for: the same for the same correction, whenever it is prepared."""
         content = [
             sorted(
-                [asked.model.__name__, str(key), _plain(asked.record), sorted(map(_columns, asked.children))]
+                [
+                    asked.model.__name__,
+                    str(key),
+                    _plain({**asked.kept[0], **asked.record}),
+                    sorted(map(_columns, [*asked.children, *asked.kept[1]])),
+                ]
                 for key, asked in self._asked.items()
             ),
-            sorted([model.__name__, len(rows)] for model, rows in self._created.items()),
             sorted(
-                [str(row._meta.label), row.pk, {name: str(getattr(row, name)) for name in sorted(names)}]
+                [model.__name__, sorted(json.dumps(_said_of(row), sort_keys=True) for row in rows)]
+                for model, rows in self._created.items()
+            ),
+            sorted([model.__name__, sorted(ids)] for model, ids in self._removed.items()),
+            sorted(
+                [str(row._meta.label), row.pk, {name: _value_of(row, name) for name in sorted(names)}]
                 for row, names in self._changed.values()
             ),
         ]
@@ -264,22 +405,30 @@ class Recorder:
         self,
         model: type[FactVersion],
         name: Hashable,
-        head: Model,
+        head: Any,
         record: Mapping[str, Any],
         *,
         is_same: Callable[[Any], bool],
         children: Callable[[], Sequence[Model]],
+        keeps: Callable[[Any], _Kept] = lambda before: ({}, ()),
         only_upon_seen: str = "",
+        current: Any = ...,
+        is_check: bool = True,
     ) -> bool:
-        current = None
-        if not head._state.adding:
+        if self._checked_at is not None and is_check:
+            self._checked.append(head)
+        if head._state.adding:
+            current = None
+        elif current is ...:
             current = _versions(model).filter(head=head, rev_to__isnull=True).first()
         if current is not None and is_same(current):
             # Whatever was asked for this record before: the last word counts.
             self._asked.pop((model, name), None)
             return False
         seen = current.pk if current is not None else None
-        self._asked[model, name] = _Asked(model, head, record, children(), seen, is_same, only_upon_seen)
+        self._asked[model, name] = _Asked(
+            model, head, record, children(), seen, is_same, keeps(current), keeps, only_upon_seen
+        )
         return True
 
     def _host(self, code: str) -> HostCarrier:
@@ -288,8 +437,18 @@ class Recorder:
         return self._hosts[code]
 
     def _write_rows(self) -> None:
+        for removed, ids in self._removed.items():
+            for some in batched(ids, _BATCH):
+                removed._default_manager.filter(pk__in=some).delete()
         for model, rows in self._created.items():
-            _insert(model, rows)
+            try:
+                _insert(model, rows)
+            except IntegrityError:
+                raise InvalidFact(
+                    "",
+                    f"One of the {model._meta.verbose_name_plural} to be made is in the store by now, or its name, "
+                    "code or number is taken there. Nothing was written; look again.",
+                ) from None
         alike: dict[tuple[type[Model], tuple[str, ...]], list[Any]] = {}
         for row, names in self._changed.values():
             alike.setdefault((type(row), tuple(sorted(names))), []).append(row)
@@ -297,7 +456,19 @@ class Recorder:
             for part in batched(rows, _BATCH):
                 model._default_manager.bulk_update(part, fields)
 
-    def _write_facts(self, revision: Revision, moved_from: Mapping[str, Any]) -> None:
+    def _write_checked(self) -> None:
+        if self._checked_at is None:
+            return
+        by_model: dict[type[Checked], list[int]] = {}
+        for head in self._checked:
+            by_model.setdefault(type(head), []).append(head.pk)
+        for model, ids in by_model.items():
+            for part in batched(ids, _BATCH):
+                rows = _not_checked_since(model, part, self._checked_at)
+                rows.update(checked_at=self._checked_at)
+
+    def _write_facts(self, revision: Revision, moved_from: Mapping[str, Any]) -> bool:
+        """Whether there was anything left to write."""
         boundaries: set[datetime] = set()
         by_model: dict[type[FactVersion], list[_Asked]] = {}
         for asked in self._asked.values():
@@ -309,10 +480,8 @@ class Recorder:
                     boundaries |= {asked.record["valid_from"], asked.record["valid_until"]}
                     boundaries |= _ends_of_service(asked.children)
                     self.written += 1
-        if not (self.written or self._created or self._changed):
-            # Another import has brought all of it since it was compared: no revision for nothing.
-            transaction.set_rollback(True)
-            return
+        if not (self.written or self._created or self._changed or self._removed):
+            return False
         facts.publish_change(
             act="groundwork.recorded",
             subject_kind="groundwork",
@@ -326,6 +495,7 @@ class Recorder:
             boundaries=tuple(sorted(boundaries)),
             scope=self.scope(),
         )
+        return True
 
 
 def restore_under_fence(
@@ -333,7 +503,8 @@ def restore_under_fence(
 ) -> None:
     """What the correction of that revision changed is again as it was before. The caller holds the fence.
 
-    Raises InvalidFact where it cannot be: a record was changed again since, or plain rows were moved.
+    Raises InvalidFact where it cannot be: a record was changed again since, what is on sale was recorded for the first
+    time, or plain rows were moved.
     """
     moved = LedgerEntry.objects.filter(act="groundwork.recorded", revision=corrected_at)
     if any(entry.evidence.get("moved") for entry in moved):
@@ -344,7 +515,11 @@ def restore_under_fence(
     scope: dict[str, set[int]] = {"variant_ids": set(), "host_ids": set()}
     boundaries: set[datetime] = set()
     for model, children in _RESTORED.items():
-        added = _versions(model).filter(rev_from=corrected_at, version_no=1).select_related("head").first()
+        first = _versions(model).filter(rev_from=corrected_at, version_no=1)
+        if model is VariantVersion:
+            # A phone that came with an import and that nobody lists: nothing rests on it, and it stays recorded.
+            first = first.filter(head__listings__isnull=False)
+        added = first.select_related("head").first()
         if added is not None:
             raise InvalidFact(
                 "revocation",
@@ -374,6 +549,10 @@ def restore_under_fence(
                 scope["variant_ids"].add(before.head_id)
             else:
                 scope["host_ids"].add(before.head.host_id)
+    if not any(scope.values()):
+        raise InvalidFact(
+            "revocation", "It only recorded what nothing was known of: there is nothing to go back to."
+        )
     facts.publish_change(
         act="groundwork.restored",
         subject_kind="groundwork",
@@ -389,14 +568,39 @@ def restore_under_fence(
 
 
 _RESTORED: dict[type[FactVersion], tuple[str, ...]] = {
-    VariantVersion: ("bands", "ims", "attributes"),
+    VariantVersion: ("bands", "ims", "attributes", "sources"),
     NetworkVersion: ("bands",),
     HostingVersion: (),
 }
 
 
+def _say_key(key: Hashable) -> str:
+    parts = key if isinstance(key, tuple) else (key,)
+    return " ".join(str(part) for part in parts if part)
+
+
 def _plain(record: Mapping[str, Any]) -> str:
     return json.dumps({name: str(value) for name, value in record.items()}, sort_keys=True)
+
+
+def _said_of(row: Model) -> dict[str, Any]:
+    """A row to be made, by its columns. When that is is no part of what it says."""
+    fields: list[Field[Any, Any]] = [
+        field
+        for field in row._meta.concrete_fields
+        if not field.primary_key and not isinstance(field, DateTimeField)
+    ]
+    return {field.name: _value_of(row, field.name) for field in fields}
+
+
+def _value_of(row: Model, name: str) -> Any:
+    """A column; of a row that is to be made itself, what it says."""
+    field: Any = row._meta.get_field(name)
+    if field.is_relation and field.is_cached(row):
+        other = field.get_cached_value(row)
+        if other is not None and other._state.adding:
+            return _said_of(other)
+    return str(getattr(row, field.attname))
 
 
 def _columns(child: Any) -> str:
@@ -452,19 +656,20 @@ def _write_versions(
     if outdated:
         _versions(model).filter(pk__in=[version.pk for version in outdated]).update(rev_to=revision.n)
     numbers = {version.head_id: version.version_no for version in outdated}
+    kept = {asked.head.pk: _kept(asked, current.get(asked.head.pk)) for asked in still}
     versions = [
         _versions(model).model(
             head=asked.head,
             version_no=numbers.get(asked.head.pk, 0) + 1,
             rev_from=revision.n,
-            **asked.record,
+            **{**kept[asked.head.pk][0], **asked.record},
         )
         for asked in still
     ]
     _insert(model, versions)
     children: dict[type[Model], list[Any]] = {}
     for asked, version in zip(still, versions, strict=True):
-        for child in asked.children:
+        for child in (*asked.children, *kept[asked.head.pk][1]):
             child.version = version
             children.setdefault(type(child), []).append(child)
     for kind, rows in children.items():
@@ -475,6 +680,12 @@ def _write_versions(
 def _still_differs(asked: _Asked, current: Any) -> bool:
     # The version that was compared before the fence needs no second look.
     return current is None or current.pk == asked.seen or not asked.is_same(current)
+
+
+def _kept(asked: _Asked, current: Any) -> _Kept:
+    if current is None or current.pk == asked.seen:
+        return asked.kept
+    return asked.keeps(current)
 
 
 def _insert(model: type[Model], rows: Sequence[Any]) -> None:
@@ -489,11 +700,29 @@ def _attributes(attributes: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     return named
 
 
-def _known_attributes(variant: Variant) -> set[tuple[str, str]]:
-    if variant._state.adding:
-        return set()
-    known = VariantAttribute.objects.filter(version__head=variant, version__rev_to__isnull=True)
-    return set(known.values_list("name", "value"))
+def _attributes_of(version: Any) -> list[tuple[str, str]]:
+    return sorted((row.name, row.value) for row in version.attributes.all())
+
+
+def _statuses_of(version: Any) -> dict[str, str]:
+    # With their hosts, where nobody read them ahead.
+    is_read = "ims" in getattr(version, "_prefetched_objects_cache", {})
+    rows = version.ims.all() if is_read else version.ims.select_related("host")
+    return {row.host.code: row.status for row in rows}
+
+
+def _sources_of(version: Any) -> dict[str, tuple[str, str]]:
+    return {row.value: (row.source, row.confidence) for row in version.sources.all()}
+
+
+def _source(value: str, source: str, confidence: str) -> VariantSource:
+    return VariantSource(value=value, source=source, confidence=confidence)
+
+
+def _not_checked_since(model: type[Checked], ids: Iterable[int], at: datetime) -> Any:
+    """Of these rows, those whose last check is earlier: a clock that goes behind takes no check back."""
+    rows: Any = model._default_manager
+    return rows.filter(Q(checked_at__isnull=True) | Q(checked_at__lt=at), pk__in=ids)
 
 
 def _versions(model: type[FactVersion]) -> Any:

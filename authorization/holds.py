@@ -11,11 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from authorization import doors, facts, fence
+from authorization.acceptances.following import Following, follow_under_fence, on_word_of_host
+from authorization.acceptances.moves import DECIDED
 from authorization.actors import Actor
+from authorization.dialect import listed_ids
 from authorization.facts import InvalidFact
-from authorization.models import Fact, HoldExemption, HoldTarget, HoldVersion, Revision
+from authorization.models import Acceptance, Fact, HoldExemption, HoldTarget, HoldVersion, Revision
 from carriers.models import HostCarrier
 from carriers.versions import FOREVER
 from catalog.models import Channel, Condition, Device, Listing, Organization, Variant
@@ -128,6 +132,7 @@ def place_under_fence(
     valid_until: datetime = FOREVER,
     reach: str = Reach.SALE,
     exemptions: tuple[Exemption, ...] = (),
+    following: Following | None = None,
 ) -> Fact:
     """The write of a hold. `authorization.revocations` is the door to it and holds the fence.
 
@@ -146,6 +151,8 @@ def place_under_fence(
         raise InvalidFact("reach", f"Take one of {', '.join(Reach.values)}.")
     targets = check_targets(targets, reach=reach)
     kept = {part: check_exemption(each, at=at) for part, each in enumerate(exemptions, start=1)}
+    if kept:
+        _refuse_exemption(targets)
     fields = {
         "reach": reach,
         "placed_by": check_placer(placed_by),
@@ -160,6 +167,16 @@ def place_under_fence(
     _write(head=head, revision=revision, fields=fields, targets=targets, exemptions=kept)
     boundaries = (starts, valid_until, *_ends(kept.values()))
     _publish("hold.placed", head, revision, by, at, note, fields, targets, kept, boundaries)
+    # A technical acceptance is suspended with its approval.
+    follow_under_fence(
+        approval_ids=_facts_in(targets),
+        revision=revision,
+        by=by,
+        at=at,
+        reason=note,
+        terms_by="suspend" if following else "",
+        following=following,
+    )
     return head
 
 
@@ -173,13 +190,32 @@ def release_hold(*, fact: Fact, by: Actor, at: datetime, reason: str) -> Revisio
     return revision
 
 
-def release_under_fence(*, fact: Fact, revision: Revision, by: Actor, at: datetime, reason: str) -> None:
+def release_under_fence(
+    *,
+    fact: Fact,
+    revision: Revision,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    following: Following | None = None,
+) -> None:
+    """The write of a release; the caller holds the fence. A technical acceptance resumes with its approval."""
     version = current(fact)
     refuse_released(version)
     fields = record_of(version) | {"released_at": at}
     targets, exemptions = targets_of(version), exemptions_of(version)
+    if following is None and version.valid_from <= at and on_word_of_host(fact.pk):
+        suspended = _accepted(targets).values_list("code", flat=True).first()
+        if suspended is not None:
+            raise InvalidFact(
+                "fact",
+                f"{fact.code} was placed on the word of the host: resume {suspended} instead, which asks who says so.",
+            )
     _write(head=fact, revision=revision, fields=fields, targets=targets, exemptions=exemptions)
     _publish("hold.released", fact, revision, by, at, reason, fields, targets, exemptions)
+    follow_under_fence(
+        approval_ids=_facts_in(targets), revision=revision, by=by, at=at, reason=reason, following=following
+    )
 
 
 def exempt(*, fact: Fact, exemption: Exemption, by: Actor, at: datetime, reason: str) -> Revision:
@@ -199,6 +235,7 @@ def exempt_under_fence(
     version = current(fact)
     refuse_over(version, at)
     fields, targets, exemptions = record_of(version), targets_of(version), exemptions_of(version)
+    _refuse_exemption(targets)
     # Over all versions: the number of an exemption that was dropped is not given again.
     numbers = HoldExemption.objects.filter(version__head=fact).values_list("part", flat=True)
     exemptions[max(numbers, default=0) + 1] = exemption
@@ -308,6 +345,28 @@ def exemptions_of(version: HoldVersion) -> dict[int, Exemption]:
         row.part: Exemption(tuple(targets[row.part]), row.valid_from, row.valid_until, row.note)
         for row in version.exemptions.order_by("part")
     }
+
+
+def _accepted(targets: Iterable[Target]) -> QuerySet[Acceptance]:
+    """The acceptances that a hold of these targets suspends: it names records and nothing else."""
+    named = list(targets)
+    if any(dimension != "fact" for dimension, _ in named):
+        return Acceptance.objects.none()
+    return Acceptance.objects.filter(approval__in=listed_ids(_facts_in(named)), state__in=DECIDED)
+
+
+def _refuse_exemption(targets: Iterable[Target]) -> None:
+    """A suspended acceptance is suspended whole. Raises InvalidFact."""
+    suspended = _accepted(targets).values_list("code", flat=True).first()
+    if suspended is not None:
+        raise InvalidFact(
+            "exemptions",
+            f"It suspends {suspended}, and nothing is sold on that meanwhile. Hold the goods that are meant instead.",
+        )
+
+
+def _facts_in(targets: Iterable[Target]) -> set[int]:
+    return {int(value) for dimension, value in targets if dimension == "fact"}
 
 
 def _unknown_row(field: str, dimension: str, value: str) -> InvalidFact:

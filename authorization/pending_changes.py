@@ -90,7 +90,7 @@ def approve_removal(*, pending: PendingChange, by: Actor, at: datetime) -> Pendi
         refuse_same_person(row, by)
         _close(row, State.DONE, by=by, at=at)
         _record("removal.approved", row, by=by, at=at)
-        outbox.announce(event="removal.approved", payload={"revocation_id": row.revocation_id}, at=at)
+        outbox.announce(event="removal.settled", payload={"revocation_id": row.revocation_id}, at=at)
     return row
 
 
@@ -110,7 +110,7 @@ def close_removal_of(*, revocation: Revocation, by: Actor, at: datetime, reason:
         else:
             _close(row, State.DECLINED, by=by, at=at, reason=reason)
             _record("removal.declined", row, by=by, at=at, reason=reason)
-        outbox.announce(event="removal.approved", payload={"revocation_id": row.revocation_id}, at=at)
+        outbox.announce(event="removal.settled", payload={"revocation_id": row.revocation_id}, at=at)
 
 
 # --- a later day ------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def _refuse_to_forget(row: PendingChange) -> None:
         decided_at=row.made_at,
         due_at__gt=row.due_at,
     ).select_related("revocation")
-    if any(other.revocation.scope == row.revocation.scope for other in earlier):
+    if any(_is_about_the_same(other.revocation, row.revocation) for other in earlier):
         raise InvalidFact(
             "revocation",
             "It brought an earlier withdrawal forward, which would be forgotten. Let it take effect, and record "
@@ -177,6 +177,19 @@ def take_effect(*, fact_id: int | None, boundary: datetime, by: Actor, at: datet
     return row.revocation_id
 
 
+def settle_due(*, revocation: Revocation, by: Actor, at: datetime) -> None:
+    """A withdrawal whose day has come and that no worker has met yet took effect all the same: it is settled as such.
+
+    Nothing reacts to it: it is being undone. Inside the transaction that undoes it, under the fence.
+    """
+    rows = PendingChange.objects.select_for_update(no_key=True).filter(
+        revocation=revocation, kind=Kind.WITHDRAWAL, state=State.OPEN, due_at__lte=at
+    )
+    for row in rows:
+        _close(row, State.DONE, by=by, at=at)
+        _record("withdrawal.took_effect", row, by=by, at=at)
+
+
 def supersede(*, revocation: Revocation, by: Actor, at: datetime) -> None:
     """A withdrawal of the same record now, or sooner, takes the place of those to come."""
     if revocation.fact is None:
@@ -189,13 +202,18 @@ def supersede(*, revocation: Revocation, by: Actor, at: datetime) -> None:
         due_at__gt=revocation.effective_at,
     )
     for row in rows.exclude(revocation=revocation):
-        if row.revocation.scope != revocation.scope:
+        if not _is_about_the_same(row.revocation, revocation):
             # Another exemption of the same hold.
             continue
         reason = f"It was brought forward to {revocation.effective_at:%Y-%m-%d %H:%M} UTC."
         _close(row, State.CANCELLED, by=by, at=at, reason=reason)
         _record("withdrawal.superseded", row, by=by, at=at, reason=reason)
         _call_off_removal(row.revocation, at=at, reason=reason)
+
+
+def _is_about_the_same(one: Revocation, other: Revocation) -> bool:
+    """Of one record and kind: the same exemption, where it is about one."""
+    return bool(one.scope.get("exemption") == other.scope.get("exemption"))
 
 
 def _call_off_removal(revocation: Revocation, *, at: datetime, reason: str) -> None:

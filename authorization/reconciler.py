@@ -351,7 +351,7 @@ def _sweeps_that_get_on(since: datetime) -> list[Sweep]:
     # One that is still cut into chunks, or was approved a moment ago, has a row of its own.
     rows = outbox.open_rows(clock.now()).filter(attempt=1, due_at__gte=since)
     planned = rows.filter(event="sweep.planned").values_list("payload", flat=True)
-    approved = rows.filter(event="removal.approved").values_list("payload", flat=True)
+    approved = rows.filter(event="removal.settled").values_list("payload", flat=True)
     by_row = sweeps_open.filter(
         Q(pk__in=[payload["sweep_id"] for payload in planned])
         | Q(revocation_id__in=[payload["revocation_id"] for payload in approved])

@@ -26,15 +26,19 @@ from authorization import (
     pending_changes,
     policies,
 )
+from authorization.acceptances import steps
+from authorization.acceptances.following import Following
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import (
+    Acceptance,
     AffiliationVersion,
     AgreementVersion,
     ApprovalVersion,
     EquipmentVersion,
     Fact,
     HoldExemption,
+    HoldTarget,
     PendingChange,
     PolicyVersion,
     Reinstatement,
@@ -59,6 +63,7 @@ class _Act:
     at: datetime
     reason: str
     part: Part | None = None
+    following: Following | None = None
 
     @property
     def fact(self) -> Fact:
@@ -91,39 +96,70 @@ def undo(
         raise InvalidFact("reason", "Say why it is undone; the reason is kept beside the withdrawal.")
     with transaction.atomic():
         revision = fence.exclusive(by=by, reason=f"undone: {revocation.name}", at=at)
-        check_undoable(revocation)
-        if declines is not None:
-            pending_changes.lock_open(declines, PendingChange.Kind.REMOVAL)
-        fact = write(revocation, revision, by=by, at=at, reason=reason, part=part)
-        done = Reinstatement.objects.create(
+        return undo_under_fence(
             revocation=revocation,
             revision=revision,
-            fact=fact,
-            is_partial=part is not None,
-            is_mistake=is_mistake,
             reason=reason,
-            actor=str(by),
-            at=at,
-            preview_returns=returns,
-        )
-        ledger.record(
-            act="authority.reinstated",
-            subject_kind="revocation",
-            subject_id=revocation.pk,
+            is_mistake=is_mistake,
             by=by,
             at=at,
-            reason=reason,
-            evidence={
-                "reinstatement": done.pk,
-                "is_mistake": is_mistake,
-                "in_its_place": fact.code if fact else "",
-                "returns": returns,
-            },
-            revision=revision.n,
+            returns=returns,
+            part=part,
+            declines=declines,
         )
-        outbox.announce(event="authority.reinstated", payload={"reinstatement_id": done.pk}, at=at)
-        if part is None:
-            pending_changes.close_removal_of(revocation=revocation, by=by, at=at, reason=reason)
+
+
+def undo_under_fence(
+    *,
+    revocation: Revocation,
+    revision: Revision,
+    reason: str,
+    is_mistake: bool,
+    by: Actor,
+    at: datetime,
+    returns: int = 0,
+    part: Part | None = None,
+    declines: PendingChange | None = None,
+    following: Following | None = None,
+) -> Reinstatement:
+    """The writes of an undo; the caller holds the exclusive fence. `following`: the move of an acceptance that it is.
+
+    Raises InvalidFact, NotPending.
+    """
+    check_undoable(revocation, at=at)
+    pending_changes.settle_due(revocation=revocation, by=by, at=at)
+    if declines is not None:
+        pending_changes.lock_open(declines, PendingChange.Kind.REMOVAL)
+    fact = write(revocation, revision, by=by, at=at, reason=reason, part=part, following=following)
+    done = Reinstatement.objects.create(
+        revocation=revocation,
+        revision=revision,
+        fact=fact,
+        is_partial=part is not None,
+        is_mistake=is_mistake,
+        reason=reason,
+        actor=str(by),
+        at=at,
+        preview_returns=returns,
+    )
+    ledger.record(
+        act="authority.reinstated",
+        subject_kind="revocation",
+        subject_id=revocation.pk,
+        by=by,
+        at=at,
+        reason=reason,
+        evidence={
+            "reinstatement": done.pk,
+            "is_mistake": is_mistake,
+            "in_its_place": fact.code if fact else "",
+            "returns": returns,
+        },
+        revision=revision.n,
+    )
+    outbox.announce(event="authority.reinstated", payload={"reinstatement_id": done.pk}, at=at)
+    if part is None:
+        pending_changes.close_removal_of(revocation=revocation, by=by, at=at, reason=reason)
     return done
 
 
@@ -144,6 +180,7 @@ def write(
     at: datetime,
     reason: str,
     part: Part | None = None,
+    following: Following | None = None,
 ) -> Fact | None:
     """The write of an undo; also what a preview rehearses. The caller holds the fence. Raises InvalidFact."""
     if part is not None and not isinstance(part, _PARTS.get(Kind(revocation.kind), ())):
@@ -151,24 +188,25 @@ def write(
             "part",
             f"Of a withdrawal of this kind ({revocation.get_kind_display()}) all or nothing comes back.",
         )
-    return _WRITES[Kind(revocation.kind)](_Act(revocation, revision, by, at, reason, part))
+    return _WRITES[Kind(revocation.kind)](_Act(revocation, revision, by, at, reason, part, following))
 
 
-def check_undoable(revocation: Revocation) -> None:
-    """Raises InvalidFact for a withdrawal that is undone, or has not taken effect."""
+def check_undoable(revocation: Revocation, *, at: datetime) -> None:
+    """Raises InvalidFact for a withdrawal that is undone, or has not taken effect by `at`."""
     earlier = Reinstatement.objects.filter(revocation=revocation, is_partial=False).first()
     if earlier is not None:
         raise InvalidFact(
             "revocation", f"It was undone on {earlier.at:%Y-%m-%d %H:%M} UTC by {earlier.actor} already."
         )
     waiting = PendingChange.objects.filter(revocation=revocation, kind=PendingChange.Kind.WITHDRAWAL)
-    match waiting.values_list("state", flat=True).first():
-        case PendingChange.State.OPEN:
-            raise InvalidFact("revocation", "It has not taken effect yet; cancel it instead.")
-        case PendingChange.State.CANCELLED:
-            raise InvalidFact(
-                "revocation", "It was cancelled before it took effect; nothing is to be undone."
-            )
+    row = waiting.first()
+    if row is None:
+        return
+    # Its instant counts, not whether a worker has met it.
+    if row.state == PendingChange.State.OPEN and row.due_at is not None and row.due_at > at:
+        raise InvalidFact("revocation", "It has not taken effect yet; cancel it instead.")
+    if row.state == PendingChange.State.CANCELLED:
+        raise InvalidFact("revocation", "It was cancelled before it took effect; nothing is to be undone.")
 
 
 # --- one for each kind ------------------------------------------------------------------------------------------
@@ -218,7 +256,56 @@ def _approval(act: _Act) -> Fact:
         _refuse_withdrawn_since(act)
         if approvals.current(act.fact).state not in approvals.IN_FORCE:
             raise InvalidFact("revocation", f"{act.fact} is no longer in force; record a new approval.")
+        if Acceptance.objects.filter(approval=act.fact).exists():
+            _refuse_changed_since(act)
+            _refuse_own_word(act)
+            approvals.widen_again_under_fence(fact=act.fact, version=_approval_before(act), **act.stamp)
+            return act.fact
+    else:
+        _refuse_held(act)
+        _refuse_own_word(act)
     return approvals.reopen_under_fence(version=_approval_before(act), code=_free_code(act.fact), **act.stamp)
+
+
+def _refuse_changed_since(act: _Act) -> None:
+    """Its terms are those that the limiting wrote, or taking it back would take away what was given since."""
+    written = ApprovalVersion.objects.get(head=act.fact, rev_from=act.revocation.revision_id)
+    if approvals.terms_of(approvals.current(act.fact)) != approvals.terms_of(written):
+        raise InvalidFact(
+            "revocation", f"{act.fact} was changed since: what it says now is not what this withdrawal left."
+        )
+
+
+def _refuse_held(act: _Act) -> None:
+    """A hold names the record that was revoked, and would not name the one in its place."""
+    held = HoldTarget.objects.filter(
+        version__rev_to__isnull=True,
+        version__released_at__isnull=True,
+        version__valid_until__gt=act.at,
+        part=0,
+        dimension=HoldTarget.Dimension.FACT,
+        value=str(act.fact.pk),
+    )
+    target = held.select_related("version__head").first()
+    if target is not None:
+        raise InvalidFact(
+            "revocation",
+            f"{target.version.head.code} suspends {act.fact}, and would not suspend what stands in its place. Release "
+            "it first, or leave the withdrawal as it is.",
+        )
+
+
+def _refuse_own_word(act: _Act) -> None:
+    """What a host took away is not given back by whoever asked it for acceptance. Raises InvalidFact."""
+    acceptance = Acceptance.objects.filter(approval=act.fact).first()
+    if acceptance is None or "following" not in act.revocation.scope:
+        return
+    if acceptance.sponsor_id is None or steps.has_sponsored(acceptance, act.by):
+        raise InvalidFact(
+            "revocation",
+            f"The host took {acceptance.code} away, and you asked for it: nobody approves what they sponsored. Ask the "
+            "host anew.",
+        )
 
 
 def _approval_before(act: _Act) -> ApprovalVersion:
@@ -240,7 +327,7 @@ def _hold(act: _Act) -> Fact:
         exemption = holds.check_exemption(act.part, at=act.at)
         holds.exempt_under_fence(fact=act.fact, exemption=exemption, **act.stamp)
         return act.fact
-    holds.release_under_fence(fact=act.fact, **act.stamp)
+    holds.release_under_fence(fact=act.fact, following=act.following, **act.stamp)
     return act.fact
 
 

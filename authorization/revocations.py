@@ -43,6 +43,8 @@ from authorization import (
     reinstatements,
     selectors,
 )
+from authorization.acceptances.following import Following, follow_under_fence
+from authorization.acceptances.following import check as check_following
 from authorization.actors import SYSTEM, Actor
 from authorization.decisions import Answer
 from authorization.evaluator import NOTHING_CHANGED, HypotheticalHold, Policy, Setting, WhatIf
@@ -84,8 +86,11 @@ class RevokeAgreement:
 
 @dataclass(frozen=True)
 class RevokeApproval:
+    """`following`: the move of its technical acceptance that it is; None: in the shop's own name."""
+
     fact_id: int
     reason_code: str
+    following: Following | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,8 @@ class PlaceHold:
     targets: tuple[tuple[str, str], ...]
     reach: str = HoldVersion.Reach.SALE
     exemptions: tuple[holds.Exemption, ...] = ()
+    # Of a hold on one approval: the move of its technical acceptance that it is.
+    following: Following | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,7 @@ class RestrictApproval:
     waived_until: datetime | None = None
     software_from: str | None = None
     software_until: str | None = None
+    following: Following | None = None
 
 
 @dataclass(frozen=True)
@@ -366,6 +374,7 @@ def preview(change: Imaginable, *, at: datetime, effective_at: datetime | None =
     Writes nothing. Raises InvalidFact.
     """
     _check_effective(change, effective_at, at=at)
+    _check_move(change, at=at, effective_at=effective_at)
     imagined = imagine(change, at=effective_at or at)
     if not imagined.is_act:
         # Time passes until then: what may be sold now is compared with what may be then.
@@ -434,6 +443,8 @@ def execute(
         raise InvalidFact(
             "word_received_at", "The word cannot have been received in the future; correct the time."
         )
+    if getattr(change, "following", None) is not None and not note.strip():
+        raise InvalidFact("note", "Say why; the reason is kept beside the move.")
     withdrawal = _Withdrawal(change, requested_by, word_received_at, note, by, at, effective_at)
     for _ in range(ATTEMPTS):
         # All that is computed comes before the fence: behind it buyers wait.
@@ -482,6 +493,11 @@ def _execute_if_unmoved(wanted: _Withdrawal, seen: _Seen) -> Revocation | None:
             scope = change.recorder.scope() or {}
         elif isinstance(change, EndExemption):
             scope = {"exemption": change.part}
+        elif (following := getattr(change, "following", None)) is not None:
+            scope = {"following": following.told()}
+        moved = _check_move(change, at=at, effective_at=wanted.effective_at)
+        # What is due by now and no worker has written comes first: a move each.
+        follow_under_fence(approval_ids=moved, revision=revision, by=SYSTEM, at=at)
         fact = _write(wanted, revision)
         effective_at = wanted.effective_at or at
         revocation = Revocation.objects.create(
@@ -540,6 +556,7 @@ def _write(wanted: _Withdrawal, revision: Revision) -> Fact | None:
             reach=change.reach,
             exemptions=change.exemptions,
             valid_from=wanted.effective_at,
+            following=change.following,
             **stamp,
         )
     stamp["reason"] = wanted.note
@@ -560,10 +577,17 @@ def _write(wanted: _Withdrawal, revision: Revision) -> Fact | None:
         case EndAffiliation():
             valid_until = wanted.effective_at or wanted.at
             affiliations.end_under_fence(fact=fact, valid_until=valid_until, **stamp)
+        case RevokeApproval():
+            approvals.revoke_under_fence(
+                fact=fact,
+                reason_code=change.reason_code,
+                effective_at=wanted.effective_at,
+                following=change.following,
+                **stamp,
+            )
         case _:
             revoke = {
                 RevokeAgreement: agreements.revoke_under_fence,
-                RevokeApproval: approvals.revoke_under_fence,
                 RevokeEquipment: equipment.revoke_under_fence,
             }[type(change)]
             revoke(fact=fact, reason_code=change.reason_code, effective_at=wanted.effective_at, **stamp)
@@ -577,8 +601,31 @@ def _restrict(change: RestrictApproval, fact: Fact, **stamp: Any) -> None:
         waived_until=change.waived_until,
         software_from=change.software_from,
         software_until=change.software_until,
+        following=change.following,
         **stamp,
     )
+
+
+def _check_move(change: Imaginable, *, at: datetime, effective_at: datetime | None) -> set[int]:
+    """A change that is a move of a technical acceptance is one that may be made. Returns its approval, if it is one.
+
+    Raises MoveRefused, InvalidFact.
+    """
+    if getattr(change, "following", None) is None:
+        return set()
+    match change:
+        case RevokeApproval():
+            approval_ids, move = {change.fact_id}, "revoke"
+        case RestrictApproval():
+            approval_ids, move = {change.fact_id}, "restrict"
+        case PlaceHold():
+            if any(dimension != "fact" for dimension, _ in change.targets) or change.exemptions:
+                raise InvalidFact("targets", "A suspension names the approval and nothing else.")
+            approval_ids, move = {int(value) for _, value in holds.check_targets(change.targets)}, "suspend"
+        case _:
+            return set()
+    check_following(change.following, move=move, approval_ids=approval_ids, at=at, effective_at=effective_at)
+    return approval_ids
 
 
 def _subject(change: Change, fact: Fact | None) -> str:
@@ -603,6 +650,20 @@ def _check_effective(change: Imaginable, effective_at: datetime | None, *, at: d
     if effective_at > at + FURTHEST_AHEAD:
         raise InvalidFact(
             "effective_at", f"Take a time before {at + FURTHEST_AHEAD:%Y-%m-%d}; nobody remembers longer."
+        )
+    if isinstance(change, RevokeAgreement | RevokeApproval | RevokeEquipment):
+        _refuse_after_its_end(change, effective_at)
+
+
+def _refuse_after_its_end(change: AboutFact, effective_at: datetime) -> None:
+    version = _current(_fact_of(change))
+    ends = [
+        end for name in ("valid_until", "waived_until") if (end := getattr(version, name, None)) is not None
+    ]
+    if min(ends) <= effective_at:
+        raise InvalidFact(
+            "effective_at",
+            f"{version.head.code} ends by itself on {min(ends):%Y-%m-%d %H:%M} UTC; take a time before that.",
         )
 
 
@@ -890,7 +951,7 @@ def _imagine_correction(change: CorrectGroundwork, swept: QuerySet[ListingHost],
 
 def _imagine_undo(change: Undo, swept: QuerySet[ListingHost], at: datetime) -> Imagined:
     revocation = Revocation.objects.select_related("fact").get(pk=change.revocation_id)
-    reinstatements.check_undoable(revocation)
+    reinstatements.check_undoable(revocation, at=at)
     offers = selectors.offers_concerned(swept, fact_id=revocation.fact_id, scope=revocation.scope)
 
     def write(revision: Revision) -> None:

@@ -27,8 +27,19 @@ from authorization import (
     offers,
     policies,
 )
+from authorization.acceptances import following, process
+from authorization.acceptances.process import Doer, Result
 from authorization.actors import Actor
-from authorization.models import AgreementVersion, ApprovalVersion, Assurance, Fact, PolicyVersion
+from authorization.models import (
+    Acceptance,
+    AcceptanceFile,
+    AgreementVersion,
+    ApprovalVersion,
+    Assurance,
+    Fact,
+    Party,
+    PolicyVersion,
+)
 from carriers.models import Confidence, HostCarrier, Hosting
 from carriers.versions import FOREVER
 from catalog.models import Channel, Condition, Device, Listing, ListingHost, OfferState, Organization, Variant
@@ -377,6 +388,237 @@ def make_sellable(
         listing=saved.listing, host=host, state=OfferState.LIVE
     )
     return World(saved.listing, offer, agreement, approval, host, vendor, variant, hosting)
+
+
+# --- technical acceptances --------------------------------------------------------------------------------------
+
+ASKS = Actor("exercise", "sponsor")
+TESTS = Actor("exercise", "lab")
+DECIDES = Actor("exercise", "approver")
+SOFTWARE = "7.0.5"
+
+
+def make_network(
+    *,
+    host: HostCarrier,
+    at: dt.datetime,
+    has_circuits: bool = True,
+    admission: str = "open",
+    era: str = "now",
+) -> None:
+    """A small network: LTE B2 and B12, and calls over UMTS B4 unless they all go over LTE."""
+    bands = [
+        {"rat": "LTE", "band": "B2", "group": "lte_core", "voice": "VoLTE"},
+        {"rat": "LTE", "band": "B12", "group": "lte_cov", "voice": "VoLTE"},
+    ]
+    if has_circuits:
+        bands.append({"rat": "UMTS", "band": "B4", "group": "umts", "voice": "CS"})
+    with groundwork.recording(by=BUILDER, at=at, reason="a network for a small world") as recorder:
+        recorder.network(
+            host=host, era=era, fields={"admission": admission}, bands=bands, valid_from=LONG_AGO
+        )
+
+
+def make_radio(
+    *,
+    variant: Variant,
+    at: dt.datetime,
+    bands: Iterable[tuple[str, str]] = (("LTE", "B2"), ("LTE", "B12"), ("UMTS", "B4")),
+    off: Iterable[tuple[str, str]] = (),
+    ims: dict[str, str] | None = None,
+) -> None:
+    """What a variant can do. `off`: bands that its software keeps off. `ims`: host code -> status."""
+    kept_off = set(off)
+    rows = [
+        {"rat": rat, "band": band, "is_sw_disabled": (rat, band) in kept_off}
+        for rat, band in sorted({*bands, *kept_off})
+    ]
+    with groundwork.recording(by=BUILDER, at=at, reason="a radio for a small world") as recorder:
+        recorder.variant_radio(variant=variant, fields={}, bands=rows, ims=ims or {}, valid_from=LONG_AGO)
+
+
+def doer_of(acceptance: Acceptance, party: str, actor: Actor | None = None) -> Doer:
+    """Somebody who may speak for this party of the acceptance."""
+    match party:
+        case Party.SPONSOR:
+            return Doer(actor or ASKS, party, organization_id=acceptance.sponsor_id)
+        case Party.HOST_DESK | Party.HOST_LAB:
+            return Doer(actor or TESTS, party, host_id=acceptance.host_id)
+        case Party.HOST_APPROVER:
+            return Doer(actor or DECIDES, party, host_id=acceptance.host_id)
+        case _:
+            return Doer(actor or BUILDER, party)
+
+
+def passed(*phases: str, case: str = "all") -> list[Result]:
+    return [Result(phase, case, "passed") for phase in phases]
+
+
+def make_acceptance(
+    *,
+    state: str = Acceptance.State.REQUESTED,
+    host: HostCarrier | None = None,
+    variant: Variant | None = None,
+    sponsor: Organization | Literal["shop"] | None = None,
+    at: dt.datetime | None = None,
+    code: str = "",
+    software_from: str = "",
+    software_until: str = "",
+    software: str = SOFTWARE,
+    hardware_revision: str = "",
+    valid_until: dt.datetime | None = None,
+    waived_until: dt.datetime | None = None,
+) -> Acceptance:
+    """An acceptance in any state, brought there by the moves that people make, its ground recorded.
+
+    Without a sponsor a new vendor asks; "shop": the shop itself. A CONDITIONAL one has a waiver of 90 days unless it is
+    given another end. MR_REVIEW is a child, of an approved one.
+    """
+    state_of = Acceptance.State
+    at = at or clock.now()
+    host = host or HostCarrierFactory.create()
+    variant = variant or VariantFactory.create()
+    if state == state_of.MR_REVIEW and not software_until:
+        # What is reported lies beyond it.
+        software_until = "8"
+    _ensure_ground(host, variant, at=at)
+    asks: Organization | None = None
+    if sponsor is None:
+        asks = OrganizationFactory.create(kind=Organization.Kind.VENDOR)
+    elif sponsor != "shop":
+        asks = sponsor
+    acceptance = process.request(
+        host=host,
+        variant=variant,
+        sponsor=asks,
+        request_type=Acceptance.RequestType.INITIAL,
+        hardware_revision=hardware_revision,
+        software_from=software_from,
+        software_until=software_until,
+        tacs=[f"00{variant.pk % 1_000_000:06d}"],
+        fcc_id=variant.fcc_id or "2ATESTPHONE",
+        certificate="PTCRB-1000",
+        code=code,
+        by=Doer(ASKS, Party.SPONSOR, organization_id=None if asks is None else asks.pk),
+        at=at,
+    )
+
+    def move(party: str, name: str, row: Acceptance = acceptance, **inputs: Any) -> None:
+        process.perform(acceptance=row, move=name, by=doer_of(row, party), at=at, **inputs)
+
+    def stop() -> Acceptance:
+        acceptance.refresh_from_db()
+        return acceptance
+
+    if state == state_of.REQUESTED:
+        return stop()
+    if state == state_of.WITHDRAWN:
+        move(Party.SPONSOR, "withdraw")
+        return stop()
+    process.attach_file(
+        acceptance=acceptance,
+        kind=AcceptanceFile.Kind.DECLARATION,
+        name="declaration.txt",
+        content=b"The bands are as the catalogue says.",
+        by=doer_of(acceptance, Party.SPONSOR),
+        at=at,
+    )
+    move(Party.HOST_DESK, "take_in")
+    if state == state_of.INTAKE_REVIEW:
+        return stop()
+    if state == state_of.REJECTED:
+        move(Party.HOST_DESK, "reject", reason="simulated")
+        return stop()
+    slot: dict[str, Any] = {"lab_slot_from": at, "lab_slot_until": at + dt.timedelta(days=14)}
+    move(Party.HOST_LAB, "give_slot", software=software, **slot)
+    if state == state_of.LAB_ENTRY:
+        return stop()
+    move(Party.HOST_LAB, "start_tests", software=software, hardware_revision=hardware_revision)
+    if state == state_of.IN_TEST:
+        return stop()
+    record_build(acceptance, at=at, fails=state == state_of.ISSUES_OPEN)
+    if state == state_of.ISSUES_OPEN:
+        move(Party.HOST_LAB, "open_issues", reason="simulated")
+        return stop()
+    if state in (state_of.WAIVER_PENDING, state_of.CONDITIONAL):
+        move(Party.SPONSOR, "ask_waiver", deviation="simulated")
+        if state == state_of.CONDITIONAL:
+            move(
+                Party.HOST_APPROVER,
+                "grant_waiver",
+                limits="simulated",
+                waived_until=waived_until or at + dt.timedelta(days=90),
+                valid_until=valid_until,
+                document="TA letter (simulated)",
+            )
+        return stop()
+    if state == state_of.EXPIRED:
+        valid_until = at + dt.timedelta(seconds=1)
+    move(Party.HOST_APPROVER, "approve", document="TA letter (simulated)", valid_until=valid_until)
+    acceptance.refresh_from_db()
+    return _beyond_approval(acceptance, state, at=at)
+
+
+def record_build(acceptance: Acceptance, *, at: dt.datetime, fails: bool = False) -> None:
+    """Results of the lab for every phase that the present build needs."""
+    results = passed(*process.phases_of(acceptance, at=at))
+    if fails:
+        results.append(Result("field", "drive test", "failed", "simulated"))
+    process.record_results(
+        acceptance=acceptance, results=results, by=doer_of(acceptance, Party.HOST_LAB), at=at
+    )
+
+
+def _beyond_approval(acceptance: Acceptance, state: str, *, at: dt.datetime) -> Acceptance:
+    """From APPROVED to where approvals lead by themselves, or by the front door."""
+    state_of = Acceptance.State
+    approval = acceptance.approval
+    assert approval is not None  # noqa: S101  it was approved
+    if state == state_of.MR_REVIEW:
+        covered = approvals.current(approval)
+        made = process.perform(
+            acceptance=acceptance,
+            move="report_release",
+            by=doer_of(acceptance, Party.SPONSOR),
+            at=at,
+            software=covered.software_until,
+        )
+        return Acceptance.objects.get(code=made.detail["child"])
+    if state == state_of.SUSPENDED:
+        make_hold(
+            targets=[("fact", str(approval.pk))],
+            at=at,
+            placed_by=acceptance.host.name,
+            reason_code="CARRIER_TESTS_PENDING",
+        )
+    elif state == state_of.REVOKED:
+        with transaction.atomic():
+            revision = fence.exclusive(by=BUILDER, reason="simulated", at=at)
+            approvals.revoke_under_fence(
+                fact=approval,
+                revision=revision,
+                reason_code="CARRIER_WITHDRAWS",
+                by=BUILDER,
+                at=at,
+                reason="simulated",
+            )
+    elif state == state_of.EXPIRED:
+        ends_at = at + dt.timedelta(seconds=1)
+        with transaction.atomic():
+            revision = fence.exclusive(by=BUILDER, reason="simulated", at=ends_at)
+            following.crossed_under_fence(
+                fact_ids=[approval.pk], instant=ends_at, revision=revision, by=BUILDER, at=ends_at
+            )
+    acceptance.refresh_from_db()
+    return acceptance
+
+
+def _ensure_ground(host: HostCarrier, variant: Variant, *, at: dt.datetime) -> None:
+    """Unless a test has recorded them itself."""
+    if not host.networks.exists():
+        make_network(host=host, at=at)
+    if not variant.versions.exists():
+        make_radio(variant=variant, at=at, ims={host.code: "yes"})
 
 
 def _agreement_of(vendor: Organization, variant: Variant) -> Fact | None:

@@ -3,15 +3,23 @@
 Facts and their sources: docs and seeds/replay. What no source gives is invented and says so: the distributor,
 the honest vendor, every letter and approval, stock, and which variant the vendor shipped (the press names
 phones, not model numbers). Who lists what, and at what price, is reported.
+
+The host's side is told by technical acceptances. Of the phones of the incident a request is filed and no more:
+T-Mobile "had not tested" them (CNBC, 3 Feb 2016), and a request grants nothing. Others went all the way: iPhone 6,
+which T-Mobile sold although it lacks its band 12, and OnePlus 2, which has band 12 and no confirmed voice over LTE, so
+that it could not be certified (rule of 28 Aug 2015) without a waiver. Every date and result of these histories is
+invented.
 """
 
 import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
 
-from authorization import agreements, approvals, offers, policies
+from authorization import agreements, offers, policies
+from authorization.acceptances import process
+from authorization.acceptances.process import Doer, Result
 from authorization.actors import Actor
-from authorization.models import Assurance, Fact
+from authorization.models import Acceptance, AcceptanceFile, Assurance, Fact, Party
 from authorization.policies import PolicyTerms
 from carriers.models import HostCarrier
 from catalog.models import Organization, Variant
@@ -45,6 +53,15 @@ HONEST_PHONES = (
     Phone("PWS-IPHONE6S", "apple-iphone6s-a1688", Decimal("649.00"), 40),
     Phone("PWS-ONEPLUS2", "oneplus-2-a2005", Decimal("349.00"), 40),
 )
+
+
+# Sold by T-Mobile although it has no band 12; nobody lists it in this world.
+SOLD_THOUGH_PARTIAL = "apple-iphone6-a1549"
+# Fits in full, and could not be certified: band 12 without confirmed voice over LTE.
+FITS_AND_IS_BLOCKED = "oneplus-2-a2005"
+WAIVER = "B12_REQUIRES_VOLTE_E911 waived: calls go over 3G until voice over LTE is confirmed"
+TEST_LAB = Actor("exercise", "tmobile-lab")
+APPROVER = Actor("exercise", "tmobile-approver")
 
 
 class ReferenceMissing(Exception):
@@ -91,8 +108,13 @@ def build(*, policy: PolicyTerms, at: dt.datetime) -> World2016:
         )
         for slug, maker in makers.items()
     }
+    for number, variant in enumerate(omni_variants, start=1):
+        _ask(f"TA-2016-{number:04d}", variant, host, at=at)
     honest = _organization("prairie-wireless-supply", "Prairie Wireless Supply", "vendor", at)
-    for phone in HONEST_PHONES:
+    sold = Variant.objects.select_related("device__manufacturer").get(slug=SOLD_THOUGH_PARTIAL)
+    _accept("TA-2015-0001", sold, host, at=at)
+    for number, phone in enumerate(HONEST_PHONES, start=2):
+        _accept(f"TA-2015-{number:04d}", _variant(phone), host, at=at)
         _sell_honestly(phone, honest, host, at)
     return World2016(
         host=host,
@@ -164,7 +186,7 @@ def _claim_chain(
 
 
 def _sell_honestly(phone: Phone, vendor: Organization, host: HostCarrier, at: dt.datetime) -> None:
-    """A phone with all its papers: a verified agreement, the carrier's approval, and a live listing."""
+    """A phone that its host has accepted: a verified agreement, and a live listing."""
     variant = _variant(phone)
     agreement = agreements.record_agreement(
         code=f"AG-{phone.sku}",
@@ -184,17 +206,76 @@ def _sell_honestly(phone: Phone, vendor: Organization, host: HostCarrier, at: dt
     agreements.verify_agreement(
         fact=agreement, by=DESK, at=at, reason="confirmed by the manufacturer (simulated)"
     )
-    approvals.record_approval(
-        code=f"CA-{phone.sku}",
-        host=host,
-        variant=variant,
-        state="approved",
-        valid_from=at,
-        document=SIMULATED,
-        by=DESK,
-        at=at,
-    )
     by = Actor("vendor", vendor.slug)
     terms = make_terms(variant=variant, hosts=[host], price_amount=phone.price_amount, on_hand=phone.on_hand)
     saved = offers.save_listing(vendor=vendor, sku=phone.sku, terms=terms, by=by, at=at)
     offers.publish_listing(listing=saved.listing, by=by, at=at)
+
+
+def _ask(code: str, variant: Variant, host: HostCarrier, *, at: dt.datetime, number: str = "") -> Acceptance:
+    """The shop asks the host to accept a phone. Nothing may be sold on it."""
+    return process.request(
+        host=host,
+        variant=variant,
+        sponsor=None,
+        request_type=Acceptance.RequestType.INITIAL,
+        tacs=sorted(variant.tacs.values_list("code", flat=True)),
+        fcc_id=variant.fcc_id or ("SIMULATED" if number else ""),
+        certificate=number,
+        code=code,
+        by=Doer(DESK, Party.SPONSOR),
+        at=at,
+    )
+
+
+def _accept(code: str, variant: Variant, host: HostCarrier, *, at: dt.datetime) -> None:
+    """A phone through the lab of the host, from the request 90 days ago to the letter of now. All of it is invented.
+
+    The one that a rule of certification stops gets a waiver of a year, which names the rule.
+    """
+    days = dt.timedelta(days=1)
+    asked_at = at - 90 * days
+    software = "1.0"
+    acceptance = _ask(code, variant, host, at=asked_at, number="PTCRB (simulated)")
+    sponsor = Doer(DESK, Party.SPONSOR)
+    desk, lab = (Doer(TEST_LAB, party, host_id=host.pk) for party in (Party.HOST_DESK, Party.HOST_LAB))
+    approver = Doer(APPROVER, Party.HOST_APPROVER, host_id=host.pk)
+    process.attach_file(
+        acceptance=acceptance,
+        kind=AcceptanceFile.Kind.DECLARATION,
+        name="bands.txt",
+        content=SIMULATED.encode(),
+        by=sponsor,
+        at=asked_at,
+    )
+    process.take_in(acceptance=acceptance, by=desk, at=at - 85 * days)
+    process.give_slot(
+        acceptance=acceptance,
+        lab_slot_from=at - 70 * days,
+        lab_slot_until=at - 40 * days,
+        software=software,
+        by=lab,
+        at=at - 80 * days,
+    )
+    process.start_tests(acceptance=acceptance, software=software, by=lab, at=at - 70 * days)
+    results = [
+        Result(phase, "suite 1", "passed", SIMULATED) for phase in process.phases_of(acceptance, at=at)
+    ]
+    process.record_results(acceptance=acceptance, results=results, by=lab, at=at - 45 * days)
+    if variant.slug != FITS_AND_IS_BLOCKED:
+        process.approve(acceptance=acceptance, document=SIMULATED, by=approver, at=at)
+        return
+    process.ask_waiver(
+        acceptance=acceptance,
+        deviation="Band 12 is on; voice over LTE is not confirmed.",
+        by=sponsor,
+        at=at - 20 * days,
+    )
+    process.grant_waiver(
+        acceptance=acceptance,
+        limits=WAIVER,
+        waived_until=at + 365 * days,
+        document=SIMULATED,
+        by=approver,
+        at=at,
+    )

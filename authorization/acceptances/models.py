@@ -76,7 +76,9 @@ class Acceptance(models.Model):
     deviation = models.TextField(blank=True, help_text="The known deviation that a waiver is asked for")
     limits = models.CharField(max_length=300, blank=True)
     waived_until = models.DateTimeField(null=True, blank=True)
-    valid_until = models.DateTimeField(null=True, blank=True, help_text="When the approval ends; empty: never")
+    valid_until = models.DateTimeField(
+        null=True, blank=True, help_text="When the approval ends; empty: never"
+    )
     # Existing lines keep working until then; nothing is sold after the revocation.
     phase_out_until = models.DateTimeField(null=True, blank=True)
     # The approval that it led to, and the hold that suspends it.
@@ -225,9 +227,7 @@ class AcceptanceFile(models.Model):
     class Meta:
         app_label = "authorization"
         constraints = [
-            models.UniqueConstraint(
-                fields=["acceptance", "sha256"], name="authorization_acceptancefile_once"
-            )
+            models.UniqueConstraint(fields=["acceptance", "sha256"], name="authorization_acceptancefile_once")
         ]
 
     def __str__(self) -> str:

@@ -494,6 +494,37 @@ def test_a_withdrawal_that_took_effect_is_not_cancelled(monkeypatch: pytest.Monk
     assert not is_allowed(world, at=day)
 
 
+def test_what_took_effect_unnoticed_can_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every worker dead its day has come all the same: it can no longer be cancelled, so it must be undone."""
+    world = make_sellable()
+    day = clock.now() + timedelta(minutes=1)
+    revocation = confirm(RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED"), effective_at=day)
+    with pytest.raises(InvalidFact, match="cancel it instead"):
+        reinstatements.undo(revocation=revocation, reason="r", is_mistake=True, by=LEAD, at=clock.now())
+    now = day + timedelta(seconds=1)
+    monkeypatch.setattr(clock, "now", lambda: now)
+    assert not is_allowed(world)
+    reinstatements.undo(revocation=revocation, reason="a slip", is_mistake=True, by=LEAD, at=now)
+    assert is_allowed(world)
+    assert PendingChange.objects.get().state == "done"
+    # The worker that comes back finds nothing left to do.
+    outbox.pump(at=clock.now)
+    assert state_of(world) == OfferState.LIVE
+    assert not OutboxRow.objects.filter(event="authority.withdrawn").exists()
+
+
+@pytest.mark.parametrize("after_end", [timedelta(0), timedelta(days=1)])
+def test_nothing_is_revoked_from_a_day_after_its_end(after_end: timedelta) -> None:
+    end = clock.now() + timedelta(days=5)
+    world = make_sellable()
+    confirm(NarrowAgreement(world.agreement.pk, "AGREEMENT_TERMINATED", valid_until=end))
+    change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")
+    with pytest.raises(InvalidFact, match="ends by itself") as refused:
+        revocations.preview(change, at=clock.now(), effective_at=end + after_end)
+    assert refused.value.field == "effective_at"
+    revocations.preview(change, at=clock.now(), effective_at=end - timedelta(seconds=1))
+
+
 def test_a_later_withdrawal_is_brought_forward_not_put_off() -> None:
     world = make_sellable()
     change = RevokeAgreement(world.agreement.pk, "AGREEMENT_TERMINATED")

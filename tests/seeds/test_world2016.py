@@ -6,9 +6,13 @@ from datetime import datetime
 import pytest
 
 from authorization import decisions, offers, policies
+from authorization.acceptances import process
 from authorization.actors import Actor
+from authorization.models import Acceptance, ApprovalVersion
 from authorization.policies import PolicyTerms
+from carriers.compatibility import Level
 from catalog.models import Listing, ListingHost, OfferState, Organization
+from catalog.selectors import judged_for
 from seeds import world2016
 from seeds.factories import make_terms
 from seeds.reference.loader import Report
@@ -89,3 +93,34 @@ def test_nothing_of_the_importer_is_listed_on_the_eve(reference: Report, eve: da
 def test_without_reference_tables_the_cure_is_said(db: None, eve: datetime) -> None:
     with pytest.raises(world2016.ReferenceMissing, match="load_reference"):
         build(policies.POLICY_2016, eve)
+
+
+def test_a_request_to_the_host_makes_none_of_the_four_sellable(reference: Report, eve: datetime) -> None:
+    """A mere intake was taken for a permission once."""
+    world = build(policies.POLICY_GATE_SHUT, eve)
+    asked = Acceptance.objects.filter(variant__in=world.omni_variants)
+    assert set(asked.values_list("state", flat=True)) == {Acceptance.State.REQUESTED}
+    assert asked.count() == 4
+    assert not ApprovalVersion.objects.filter(variant__in=world.omni_variants).exists()
+    for acceptance in asked:
+        assert "PHASE_NOT_RUN:field" in [one.code for one in process.missing(acceptance, at=eve)]
+
+
+def test_the_accepted_phones_tell_their_whole_history(reference: Report, eve: datetime) -> None:
+    build(policies.POLICY_GATE_SHUT, eve)
+    whole = ["request", "take_in", "give_slot", "start_tests"]
+    partial = Acceptance.objects.get(variant__slug=world2016.SOLD_THOUGH_PARTIAL)
+    assert [row.move for row in partial.moves.order_by("number")] == [*whole, "approve"]
+    assert partial.state == Acceptance.State.APPROVED
+    blocked = Acceptance.objects.get(variant__slug=world2016.FITS_AND_IS_BLOCKED)
+    assert [row.move for row in blocked.moves.order_by("number")] == [*whole, "ask_waiver", "grant_waiver"]
+    assert "B12_REQUIRES_VOLTE_E911" in blocked.limits
+    judged = judged_for([partial.variant, blocked.variant], [partial.host], at=eve)
+    found = {
+        variant_id: (one.verdict.level, one.verdict.certification_blockers)
+        for (variant_id, _), one in judged.items()
+    }
+    assert found == {
+        partial.variant_id: (Level.PARTIAL, ()),
+        blocked.variant_id: (Level.FULL, ("B12_REQUIRES_VOLTE_E911",)),
+    }
