@@ -77,6 +77,8 @@ def _load_reference(world: World, real: dict[str, dict[str, Value]], at: datetim
         mvno_hosts=[],
         devices=[row for row in tables.devices if row["variant_id"] in wanted_variants],
         device_bands=[row for row in tables.device_bands if row["variant_id"] in wanted_variants],
+        plmns=[],
+        tacs=[],
     )
     loader.load(some, by=BY, at=at)
     for name, code in codes.items():

@@ -9,6 +9,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db.models import Model
@@ -16,16 +17,20 @@ from django.utils.text import slugify
 
 from authorization import groundwork
 from authorization.actors import Actor
-from carriers.models import Confidence, HostCarrier
+from authorization.variant_import import KNOWN_SINCE
+from carriers.compatibility import Rat
+from carriers.models import Confidence, HostCarrier, HostPlmn, ReferenceSource
 from carriers.versions import FOREVER
-from catalog.models import Device, Organization, Variant
+from catalog.models import Device, Organization, Tac, Variant, VariantSource
 from seeds.reference.columns import HOSTS_WITH_IMS
 from seeds.reference.tables import Fault, FaultyTables, Row, Tables
 
 # From when until when a snapshot of the networks counts is this project's choice: the sources describe the
 # state of about February 2016 and that of 2023-26. The older one reaches back to the first devices that
 # matter here.
-_BEGINNING = dt.datetime(2014, 1, 1, tzinfo=dt.UTC)
+_BEGINNING = KNOWN_SINCE
+# When the shipped tables were put together from their sources: loading them later is no later check.
+COMPILED_AT = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 _TURN = dt.datetime(2023, 1, 1, tzinfo=dt.UTC)
 ERA_VALIDITY = {"2016": (_BEGINNING, _TURN), "2026": (_TURN, FOREVER)}
 
@@ -57,27 +62,40 @@ def count_records(tables: Tables) -> int:
 
 
 def load(
-    tables: Tables, *, by: Actor, at: dt.datetime, progress: Progress = lambda done, what: None
+    tables: Tables,
+    *,
+    by: Actor,
+    at: dt.datetime,
+    checked_at: dt.datetime | None = None,
+    progress: Progress = lambda done, what: None,
 ) -> Report:
     """Bring the store to what the tables say. The tables win over edits made since the last load.
 
-    Raises FaultyTables where they would make somebody in the store a manufacturer who is none; nothing is written.
+    `checked_at`: when they were compared with their sources; None: as the shipped ones were. Raises FaultyTables
+    where they would make somebody in the store a manufacturer who is none; nothing is written.
     """
-    recorder, report = prepare(tables, by=by, at=at, progress=progress)
+    recorder, report = prepare(tables, by=by, at=at, checked_at=checked_at, progress=progress)
     recorder.finish()
     report.facts = recorder.written
     return report
 
 
 def prepare(
-    tables: Tables, *, by: Actor, at: dt.datetime, progress: Progress = lambda done, what: None
+    tables: Tables,
+    *,
+    by: Actor,
+    at: dt.datetime,
+    checked_at: dt.datetime | None = None,
+    progress: Progress = lambda done, what: None,
 ) -> tuple[groundwork.Recorder, Report]:
     """What the tables would change, compared and not yet written, so that it can be looked at first.
 
     `report.facts` stays 0 until the recorder has written. Raises FaultyTables as `load` does.
     """
     report = Report()
-    recorder = groundwork.Recorder(by=by, at=at, reason="reference data loaded")
+    recorder = groundwork.Recorder(
+        by=by, at=at, reason="reference data loaded", checked_at=checked_at or min(at, COMPILED_AT)
+    )
     loader = _Loader(tables, recorder, report, at)
     for done, what in enumerate(loader.steps(), start=1):
         progress(done, what)
@@ -101,9 +119,35 @@ class _Loader:
 
     def steps(self) -> Iterator[str]:
         """Each record is compared as the iterator moves; the order is that of their dependencies."""
+        self._sources()
         yield from self._networks()
+        self._plmns()
         yield from self._hostings()
         yield from self._variants()
+        self._tacs()
+
+    def _sources(self) -> None:
+        stored = {row.code: row for row in ReferenceSource.objects.all()}
+        for row in self._tables.sources:
+            code = row["code"]
+            said: dict[str, Any] = {name: row[name] for name in ("kind", "source", "url", "terms")}
+            self._put(ReferenceSource, code, partial(stored.get, code), code=code, **said)
+
+    def _plmns(self) -> None:
+        stored = {(row.host.code, row.plmn): row for row in HostPlmn.objects.select_related("host")}
+        for row in self._tables.plmns:
+            key = (row["network"], row["plmn"])
+            said: dict[str, Any] = {name: row[name] for name in ("plmn", "source", "confidence", "note")}
+            host = self._hosts[row["network"]]
+            self._put(HostPlmn, " ".join(key), partial(stored.get, key), host=host, **said)
+
+    def _tacs(self) -> None:
+        variants = {row["variant_id"]: self._met[Variant, row["variant_id"]] for row in self._tables.devices}
+        stored = {row.code: row for row in Tac.objects.select_related("variant")}
+        for row in self._tables.tacs:
+            code = row["tac"]
+            said = {"variant": variants[row["variant_id"]], "is_synthetic": True, "source": row["source"]}
+            self._put(Tac, code, partial(stored.get, code), code=code, **said)
 
     def _networks(self) -> Iterator[str]:
         snapshots: dict[tuple[str, str], list[Row]] = {}
@@ -153,8 +197,11 @@ class _Loader:
         bands: dict[str, list[Row]] = {}
         for row in self._tables.device_bands:
             bands.setdefault(row["variant_id"], []).append(row)
+        stored = Variant.objects.filter(slug__in=[row["variant_id"] for row in self._tables.devices])
+        known = groundwork.read_ahead(stored)
         for row in self._tables.devices:
             variant = self._variant(row)
+            rows = bands.get(row["variant_id"], [])
             self._recorder.variant_radio(
                 variant=variant,
                 fields={
@@ -162,9 +209,13 @@ class _Loader:
                     "ims_source": row["ims_src"],
                     "ims_confidence": row["ims_conf"],
                 },
-                bands=[_variant_band(band) for band in bands.get(row["variant_id"], [])],
+                bands=[_variant_band(band) for band in rows],
                 ims={host: row[f"ims_{host}"] for host in HOSTS_WITH_IMS if host in self._hosts},
-                valid_from=_BEGINNING,
+                hardware_revision=row["hardware_revision"],
+                software_revision=row["software_revision"],
+                sources=_sources_of(row, rows),
+                valid_from=KNOWN_SINCE,
+                current=known.get(variant.pk),
             )
             self._report.read["variants"] += 1
             yield row["variant_id"]
@@ -318,6 +369,19 @@ def _variant_band(row: Row) -> dict[str, Any]:
         **{name: row[name] for name in ("rat", "band", "source", "confidence")},
         "is_sw_disabled": row["sw_disabled"] == "1",
     }
+
+
+def _sources_of(row: Row, bands: list[Row]) -> dict[str, tuple[str, str]]:
+    """By value. The wide table has no columns for the source of CDMA bands: the long one says it band by band."""
+    said = {
+        str(value): (row[f"{value}_src"], row[f"{value}_conf"])
+        for value in VariantSource.Value.values
+        if value != VariantSource.Value.CDMA
+    }
+    for band in bands:
+        if band["rat"] == Rat.CDMA:
+            said.setdefault(str(VariantSource.Value.CDMA), (band["source"], band["confidence"]))
+    return {value: pair for value, pair in said.items() if any(pair)}
 
 
 def _year_start(year: str, *, plus: int = 0) -> dt.datetime:

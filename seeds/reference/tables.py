@@ -7,16 +7,14 @@ guessed.
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carriers.cells import CONTROL, Rules, anything, sources_in
 from carriers.compatibility import Group, Rat
 from seeds.reference import columns
-from seeds.reference.columns import BAND_LISTS, ERAS, Rules
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+from seeds.reference.columns import BAND_LISTS, ERAS
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,8 @@ class Tables:
     mvno_hosts: list[Row] = field(default_factory=list)
     devices: list[Row] = field(default_factory=list)
     device_bands: list[Row] = field(default_factory=list)
+    plmns: list[Row] = field(default_factory=list)
+    tacs: list[Row] = field(default_factory=list)
 
 
 def read_tables(folder: Path) -> Tables:
@@ -87,14 +87,14 @@ class _Reader:
                 str(self.folder),
                 0,
                 "-",
-                "is no folder. Name the folder that holds the seven tables with --path.",
+                "is no folder. Name the folder that holds the nine tables with --path.",
             )
             return Tables()
         sources = self._rows("sources", columns.SOURCES)
         self._unique("sources", sources, "code")
         codes = {row["code"] for row in sources}
         # Without the legend every code would look unknown: one fault is enough then.
-        source = columns.sources_in(codes) if codes else columns.anything
+        source = sources_in(codes, kept_in="sources.csv") if codes else anything
         bands = self._rows("bands", columns.bands(source))
         self._unique("bands", bands, "rat", "band")
         known = {(row["rat"], row["band"]) for row in bands}
@@ -103,11 +103,15 @@ class _Reader:
         hostings = self._rows("mvno_hosts", columns.mvno_hosts(source))
         devices = self._rows("devices", columns.devices(source))
         device_bands = self._rows("device_bands", columns.device_bands(source))
+        plmns = self._rows("plmns", columns.plmns(source))
+        tacs = self._rows("tacs", columns.tacs(source))
         if known:
             self._known_bands(known, networks, devices, device_bands)
         self._check_networks(networks, rules, hostings)
         self._check_devices(devices, device_bands)
-        return Tables(bands, sources, networks, rules, hostings, devices, device_bands)
+        self._check_plmns(plmns, networks)
+        self._check_tacs(tacs, devices)
+        return Tables(bands, sources, networks, rules, hostings, devices, device_bands, plmns, tacs)
 
     # --- one file -----------------------------------------------------------------------------------------
 
@@ -210,7 +214,7 @@ class _Reader:
                 continue
             row = Row(line, dict(zip(header, cells, strict=True)))
             for column, value in row.cells.items():
-                if _CONTROL.search(value):
+                if CONTROL.search(value):
                     self._fault(file, line, column, "holds a control character. Remove it.")
                 elif message := rules[column](value):
                     self._fault(file, line, column, message)
@@ -312,6 +316,37 @@ class _Reader:
                     row.number,
                     "valid_to",
                     f"ends ({row['valid_to']}) before it starts ({row['valid_from']}). Swap the years.",
+                )
+
+    def _check_plmns(self, plmns: list[Row], networks: list[Row]) -> None:
+        self._unique("plmns", plmns, "network", "plmn")
+        main = {row["network"]: row["plmn"] for row in networks}
+        for row in plmns:
+            if networks and row["network"] not in main:
+                self._fault(
+                    "plmns.csv",
+                    row.number,
+                    "network",
+                    f"{row['network']!r} is no network of networks.csv. Take one of: {', '.join(main)}.",
+                )
+            elif main.get(row["network"]) == row["plmn"]:
+                self._fault(
+                    "plmns.csv",
+                    row.number,
+                    "plmn",
+                    f"{row['plmn']} is the main code of {row['network']} in networks.csv. Remove the row here.",
+                )
+
+    def _check_tacs(self, tacs: list[Row], devices: list[Row]) -> None:
+        self._unique("tacs", tacs, "tac")
+        known = {row["variant_id"] for row in devices}
+        for row in tacs:
+            if known and row["variant_id"] not in known:
+                self._fault(
+                    "tacs.csv",
+                    row.number,
+                    "variant_id",
+                    f"{row['variant_id']!r} is no variant of devices.csv. Correct the id, or add the device.",
                 )
 
     def _check_devices(self, devices: list[Row], device_bands: list[Row]) -> None:

@@ -4,6 +4,7 @@ What a decision reads of them (a kind, a manufacturer, a device) is fixed once t
 would change what is authorized without a revision.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,16 +13,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import action
 
+from authorization import groundwork
 from catalog.models import (
     Device,
     Organization,
+    Tac,
     Variant,
     VariantAttribute,
     VariantBand,
     VariantIms,
+    VariantSource,
     VariantVersion,
 )
-from storefront.admin.corrections import CorrectableAdmin
+from storefront.admin import provenance
+from storefront.admin.corrections import CorrectableAdmin, ProvenanceAdmin
 from storefront.admin.desk import (
     KnownFilter,
     PlainFormAdmin,
@@ -103,15 +108,42 @@ class VariantVersionInline(ReadOnlyInline):
     )
 
 
+class TacInline(ReadOnlyInline):
+    model = Tac
+    fields = ("code", "is_synthetic", "source")
+    show_change_link = False
+    show_title = False
+    ordering = ("code",)
+
+
 @admin.register(Variant)
 class VariantAdmin(CorrectableAdmin, PlainFormAdmin):
-    list_display = ("model_number", "device", "codename", "sales_version", "launched_in", "fcc_id")
-    list_filter = ("device__brand",)
+    list_display = (
+        "model_number",
+        "device",
+        "codename",
+        "sales_version",
+        "launched_in",
+        "fcc_id",
+        "checked_at",
+    )
+    list_filter = ("device__brand", ("checked_at", admin.EmptyFieldListFilter))
     list_select_related = ("device",)
-    search_fields = ("model_number", "slug", "codename", "device__brand", "device__marketing_name", "fcc_id")
+    search_fields = (
+        "model_number",
+        "slug",
+        "codename",
+        "device__brand",
+        "device__marketing_name",
+        "fcc_id",
+        "=tacs__code",
+    )
     autocomplete_fields = ("device",)
-    inlines = (VariantVersionInline,)
-    actions_detail = ("correct_radio", "record_attributes")
+    inlines = (VariantVersionInline, TacInline)
+    actions_detail = ("correct_radio", "record_attributes", "mark_checked")
+
+    def provenance_of(self, row: Variant, *, at: datetime) -> provenance.Provenance:
+        return provenance.of_variant(row, groundwork.read_ahead([row]).get(row.pk), at=at)
 
     @action(description="Correct its radio", icon="cell_tower", permissions=["correct"])
     def correct_radio(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -131,7 +163,8 @@ class VariantAdmin(CorrectableAdmin, PlainFormAdmin):
         return self.correct(request, AttributesForm, variant, title=f"Record attributes of {variant}")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("device", "model_number") if obj is not None else ()
+        # An act of its own says that it was checked.
+        return ("device", "model_number", "checked_at") if obj is not None else ("checked_at",)
 
 
 class VariantBandInline(ReadOnlyInline):
@@ -152,6 +185,13 @@ class VariantImsInline(ReadOnlyInline):
         return rows
 
 
+class VariantSourceInline(ReadOnlyInline):
+    model = VariantSource
+    fields = ("value", "source", "confidence")
+    show_change_link = False
+    show_title = False
+
+
 class VariantAttributeInline(ReadOnlyInline):
     model = VariantAttribute
     fields = ("name", "value")
@@ -160,7 +200,7 @@ class VariantAttributeInline(ReadOnlyInline):
 
 
 @admin.register(VariantVersion)
-class VariantVersionAdmin(ReadOnlyAdmin):
+class VariantVersionAdmin(ProvenanceAdmin, ReadOnlyAdmin):
     """The radio of a variant as known from one revision on."""
 
     list_display = (
@@ -175,4 +215,7 @@ class VariantVersionAdmin(ReadOnlyAdmin):
     list_filter = (KnownFilter, "lte_confidence", "head__device__brand")
     list_select_related = ("head__device",)
     search_fields = ("head__model_number", "head__device__marketing_name")
-    inlines = (VariantBandInline, VariantImsInline, VariantAttributeInline)
+    inlines = (VariantBandInline, VariantImsInline, VariantSourceInline, VariantAttributeInline)
+
+    def provenance_of(self, row: VariantVersion, *, at: datetime) -> provenance.Provenance:
+        return provenance.of_variant(row.head, row, at=at)

@@ -20,7 +20,8 @@ from authorization import attributes, groundwork
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.revocations import CorrectGroundwork
-from carriers.compatibility import Group, Rat, Service
+from carriers import bands
+from carriers.compatibility import COVERAGE, Group, Rat, Service
 from carriers.models import (
     Confidence,
     HostCarrier,
@@ -31,12 +32,11 @@ from carriers.models import (
     NetworkVersion,
 )
 from carriers.versions import FOREVER, FactVersion
-from catalog.models import Variant, VariantIms, VariantVersion
+from catalog.models import Variant, VariantIms, VariantSource, VariantVersion
 from storefront.admin.desk import INSTANT_CLASSES, InstantField, say_end
 from storefront.admin.withdrawal_forms import WithdrawalForm, reasons_without
 
-_NOT_OF_GROUNDWORK = {"MANUFACTURER_DISCLAIMS", "AGREEMENT_TERMINATED", "VENDOR_CONDUCT"}
-_BAND = re.compile(r"[A-Z]{0,4}[0-9]{1,4}")
+NOT_OF_GROUNDWORK = {"MANUFACTURER_DISCLAIMS", "AGREEMENT_TERMINATED", "VENDOR_CONDUCT"}
 _MONTH = re.compile(r"(?:19|20)\d{2}-(?:0[1-9]|1[0-2])")
 _CONFIDENCES = [("", "not said"), *Confidence.choices]
 
@@ -44,7 +44,7 @@ _CONFIDENCES = [("", "not said"), *Confidence.choices]
 class CorrectionForm(WithdrawalForm):
     """A record as it should be. It opens on what is recorded; `version` is what it was opened on."""
 
-    reasons = reasons_without(_NOT_OF_GROUNDWORK)
+    reasons = reasons_without(NOT_OF_GROUNDWORK)
     noun = "correction"
     record_label = "Record the correction"
     said_of = "what has lost its ground"
@@ -222,7 +222,15 @@ class RadioForm(CorrectionForm):
 
     of_what = "radio of"
     confidence_fields = ("gsm_confidence", "umts_confidence", "lte_confidence", "ims_confidence")
-    term_fields = ("bands", "ims", *confidence_fields, "ims_source")
+    revision_fields = ("hardware_revision", "software_revision")
+    term_fields = ("bands", "ims", *confidence_fields, "ims_source", "sources", *revision_fields)
+    # Values whose mark has a field of its own on this page.
+    marked = {
+        VariantSource.Value.GSM: "gsm_confidence",
+        VariantSource.Value.UMTS: "umts_confidence",
+        VariantSource.Value.LTE: "lte_confidence",
+        VariantSource.Value.IMS: "ims_confidence",
+    }
 
     bands = forms.CharField(
         max_length=40_000,
@@ -247,6 +255,27 @@ class RadioForm(CorrectionForm):
     ims_source = forms.CharField(
         required=False, max_length=100, widget=UnfoldAdminTextInputWidget, label="Source of voice over LTE"
     )
+    sources = forms.CharField(
+        required=False,
+        max_length=4_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 9}),
+        label="Sources of the other values",
+        help_text=(
+            "One a line: value; source; how sure (H, M or L). E.g. nr; ERA; H. How sure the bands of GSM, UMTS and LTE "
+            "are stands above: write their source only. Values: "
+            + ", ".join(value for value in VariantSource.Value.values if value != VariantSource.Value.IMS)
+        ),
+    )
+    hardware_revision, software_revision = (
+        forms.CharField(
+            required=False,
+            max_length=64,
+            widget=UnfoldAdminTextInputWidget,
+            label=f"{what} revision",
+            help_text="Of the phone that the bands were found on; empty: not said",
+        )
+        for what in ("Hardware", "Software")
+    )
 
     def version_of(self, subject: Variant) -> VariantVersion | None:
         version: VariantVersion | None = VariantVersion.objects.current().filter(head=subject).first()
@@ -265,8 +294,10 @@ class RadioForm(CorrectionForm):
         statuses = self.current.ims.order_by("host__code").values_list(  # type: ignore[attr-defined]
             "host__code", "status"
         )
-        known = {name: getattr(self.current, name) for name in (*self.confidence_fields, "ims_source")}
+        said = (*self.confidence_fields, "ims_source", *self.revision_fields)
+        known = {name: getattr(self.current, name) for name in said}
         return known | {
+            "sources": "\n".join(self._write_source(row) for row in self._sources()),
             "bands": "\n".join(_write_band(row) for row in rows),
             "ims": "\n".join(f"{host}={status}" for host, status in statuses),
         }
@@ -298,6 +329,49 @@ class RadioForm(CorrectionForm):
             self.statuses[host] = status
         return text
 
+    def clean_sources(self) -> str:
+        text: str = self.cleaned_data["sources"]
+        self.named_sources: dict[str, tuple[str, str]] = {}
+        for line, parts in _lines(text):
+            value, source, mark = (*parts, "", "")[:3]
+            if value not in VariantSource.Value.values or value == VariantSource.Value.IMS:
+                known = ", ".join(
+                    each for each in VariantSource.Value.values if each != VariantSource.Value.IMS
+                )
+                raise forms.ValidationError(f"{line}: begin with one of {known}.")
+            if len(parts) > 3 or mark not in ("", *Confidence.values) or len(source) > 100:
+                raise forms.ValidationError(
+                    f"{line}: after the value write the source, and H, M or L, with semicolons between."
+                )
+            if value in self.named_sources:
+                raise forms.ValidationError(f"{value} stands there twice; write it once.")
+            if value in self.marked and mark:
+                raise forms.ValidationError(
+                    f"{line}: how sure these are stands in its own field; leave {mark} out."
+                )
+            self.named_sources[value] = (source, mark)
+        return text
+
+    def _sources(self) -> list[VariantSource]:
+        """Those that have no field of their own."""
+        rows = self.current.sources.exclude(value=VariantSource.Value.IMS)  # type: ignore[union-attr]
+        return list(rows.order_by("value"))
+
+    def _write_source(self, row: VariantSource) -> str:
+        parts = [row.value, row.source, "" if row.value in self.marked else row.confidence]
+        return "; ".join(parts if parts[2] else parts[:2])
+
+    def _told_sources(self) -> dict[str, tuple[str, str]]:
+        """As recorded beside the version: the mark of a value with a field is that of the field."""
+        told = {
+            value: (source, self.cleaned_data[self.marked[value]] if value in self.marked else mark)  # type: ignore[index]
+            for value, (source, mark) in self.named_sources.items()
+        }
+        ims = VariantSource.Value.IMS
+        if self.current is not None and self.current.sources.filter(value=ims).exists():  # type: ignore[attr-defined]
+            told[str(ims)] = (self.cleaned_data["ims_source"], self.cleaned_data["ims_confidence"])
+        return {value: pair for value, pair in told.items() if any(pair)}
+
     def prepare(self, recorder: groundwork.Recorder) -> bool:
         current, cleaned = self.current, self.cleaned_data
         return recorder.variant_radio(
@@ -305,6 +379,8 @@ class RadioForm(CorrectionForm):
             fields={name: cleaned[name] for name in (*self.confidence_fields, "ims_source")},
             bands=self.band_rows,
             ims=self.statuses,
+            sources=self._told_sources(),
+            **{name: cleaned[name] for name in self.revision_fields},
             valid_from=current.valid_from if current else cleaned["valid_from"],
             valid_until=current.valid_until if current else FOREVER,
             only_upon_seen="version",
@@ -314,8 +390,15 @@ class RadioForm(CorrectionForm):
 def _read_band(line: str, parts: list[str]) -> dict[str, Any]:
     """A row of VariantBand: `RAT band; off; source; confidence`, the later parts where there are any."""
     words = parts[0].split()
-    if len(words) != 2 or words[0].upper() not in list(Rat) or not _BAND.fullmatch(words[1].upper()):
+    if len(words) != 2 or words[0].upper() not in list(Rat):
         raise forms.ValidationError(f"{line}: write a RAT ({', '.join(Rat)}) and a band, e.g. LTE B12.")
+    rat = Rat(words[0].upper())
+    # As the tables spell it: B71 of LTE, but n71 of NR.
+    name = next((edges.name for edges in bands.bands_of(rat) if edges.name.lower() == words[1].lower()), None)
+    if name is None:
+        raise forms.ValidationError(
+            f"{line}: {words[1]} is no band of {rat}; the page Bands has them all, e.g. {bands.bands_of(rat)[0].name}."
+        )
     rest = parts[1:]
     is_off = bool(rest) and rest[0].lower() == "off"
     rest = rest[1:] if is_off else rest
@@ -325,8 +408,8 @@ def _read_band(line: str, parts: list[str]) -> dict[str, Any]:
             f"{line}: after the band write off (if it is), the source, and H, M or L, with semicolons between."
         )
     return {
-        "rat": words[0].upper(),
-        "band": words[1].upper(),
+        "rat": str(rat),
+        "band": name,
         "is_sw_disabled": is_off,
         "source": source,
         "confidence": confidence,
@@ -384,8 +467,8 @@ class NetworkForm(CorrectionForm):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         label="Bands that came into service",
         help_text=(
-            f"One a line: RAT and band; group ({', '.join(Group)}); voice ({', '.join(Service)}); since YYYY-MM. "
-            "E.g. LTE B71; lte_cov600; VoLTE; 2018-01"
+            f"One a line: RAT and band; group ({', '.join(Group)}); voice ({', '.join(Service)}); since YYYY-MM; "
+            "where it is from; how sure (H, M or L). E.g. LTE B71; lte_cov600; VoLTE; 2018-01; TMO18; H"
         ),
     )
 
@@ -458,13 +541,14 @@ class NetworkForm(CorrectionForm):
 
 
 def _read_network_band(line: str, parts: list[str]) -> dict[str, Any]:
-    """A new row of NetworkBand: `RAT band; group; voice; since`."""
-    if len(parts) != 4:
+    """A new row of NetworkBand: `RAT band; group; voice; since; source; confidence`."""
+    if len(parts) != 6 or not 0 < len(parts[4]) <= 100 or parts[5] not in Confidence.values:
         raise forms.ValidationError(
-            f"{line}: write four parts with semicolons between, e.g. LTE B71; lte_cov600; VoLTE; 2018-01."
+            f"{line}: write six parts with semicolons between, the last H, M or L, e.g. LTE B71; lte_cov600; VoLTE; "
+            "2018-01; TMO18; H."
         )
     band = _read_band(line, parts[:1])
-    _, group, voice, since = parts
+    _, group, voice, since, source, confidence = parts
     if group not in list(Group) or Group(group).rat != band["rat"]:
         fitting = [str(each) for each in Group if each.rat == band["rat"]]
         raise forms.ValidationError(f"{line}: the group of such a band is one of {', '.join(fitting)}.")
@@ -480,9 +564,9 @@ def _read_network_band(line: str, parts: list[str]) -> dict[str, Any]:
         "in_service_from": since,
         "in_service_until": None,
         "role": "",
-        "is_coverage_critical": False,
-        "source": "",
-        "confidence": "",
+        "is_coverage_critical": group in COVERAGE,
+        "source": source,
+        "confidence": confidence,
         "note": "",
     }
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,27 +13,40 @@ from django.db import DatabaseError
 
 from authorization import clock, fence, outbox
 from authorization.models import LedgerEntry, OutboxRow, Revision, Revocation, Sweep
-from carriers.models import HostCarrier, Hosting, HostingVersion, Network, NetworkBand, NetworkVersion
+from carriers.models import (
+    HostCarrier,
+    Hosting,
+    HostingVersion,
+    HostPlmn,
+    Network,
+    NetworkBand,
+    NetworkVersion,
+    ReferenceSource,
+)
 from carriers.versions import FOREVER
 from catalog.models import (
     Device,
     ListingHost,
     Organization,
+    Tac,
     Variant,
     VariantBand,
     VariantIms,
+    VariantSource,
     VariantVersion,
 )
-from seeds.factories import OrganizationFactory, World, make_sellable
-from seeds.management.commands.load_reference import OPERATOR
+from seeds.factories import OrganizationFactory, VariantFactory, World, make_sellable
+from seeds.management.commands.load_reference import OPERATOR, SHIPPED
 from seeds.reference import loader
 from seeds.reference.tables import read_tables
+from storefront import withdrawals
 
 pytestmark = pytest.mark.django_db
 
 WRITTEN = (
     HostCarrier, Network, NetworkVersion, NetworkBand, Hosting, HostingVersion,
     Organization, Device, Variant, VariantVersion, VariantBand, VariantIms, Revision, LedgerEntry, OutboxRow,
+    ReferenceSource, HostPlmn, Tac, VariantSource,
 )  # fmt: skip
 
 
@@ -87,10 +101,69 @@ def test_loads_every_table() -> None:
             "Variant": 40,
             "VariantBand": 1039,
             "VariantIms": 120,
+            "ReferenceSource": 47,
+            "HostPlmn": 43,
+            "Tac": 40,
             "Revision": 1,
         }
         == counts()
     )
+
+
+def test_each_value_of_a_variant_says_its_source() -> None:
+    load()
+    moto = VariantVersion.objects.get(head__slug="motorola-motoe2-xt1527")
+    assert moto.software_revision == "after the update of 2015 that removed B12"
+    said = {row.value: (row.source, row.confidence) for row in moto.sources.all()}
+    assert said["nr"] == ("ERA", "H")
+    assert said["lte"] == ("GSMA17+PHNEWS", moto.lte_confidence)
+    assert said["ims"] == (moto.ims_source, moto.ims_confidence)
+    nexus = VariantVersion.objects.get(head__slug="google-nexus5x-h790")
+    assert nexus.sources.get(value="cdma").source == "K", "the long table says it, band by band"
+    codes = {code for row in VariantSource.objects.all() for code in row.source.split("+") if code}
+    assert codes <= set(ReferenceSource.objects.values_list("code", flat=True))
+
+
+def test_every_variant_has_an_invented_tac_that_hits_no_real_phone() -> None:
+    load()
+    assert not Variant.objects.filter(tacs__isnull=True).exists()
+    assert set(Tac.objects.values_list("is_synthetic", "source")) == {(True, "SYN")}
+    first = Variant.objects.get(slug="xiaomi-redmi2-2014811")
+    assert first.tacs.get().code == "00100001", "they follow the order of devices.csv"
+
+
+def test_hosts_know_their_other_operator_codes() -> None:
+    load()
+    ting = HostPlmn.objects.get(host__code="tmobile", plmn="310-240")
+    assert (ting.source, ting.confidence, ting.note) == ("MBPI", "M", "also listed for Ting")
+    assert not HostPlmn.objects.filter(plmn__in=HostCarrier.objects.values("plmn")).exists()
+
+
+def test_what_is_loaded_counts_as_checked_when_the_tables_were_put_together(tables_folder: Path) -> None:
+    at = clock.now()
+    load(tables_folder)
+    for model in (Variant, Network, Hosting):
+        assert not model._default_manager.exclude(checked_at__gte=at).exists(), "tables of one's own: now"
+        model._default_manager.update(checked_at=None)
+    Variant.objects.update(notes="")
+    load()
+    for model in (Variant, Network, Hosting):
+        assert set(model._default_manager.values_list("checked_at", flat=True)) == {loader.COMPILED_AT}
+        model._default_manager.update(checked_at=None)
+    load()
+    assert not Variant.objects.filter(checked_at__isnull=False).exists(), (
+        "a load that writes nothing checks nothing"
+    )
+
+
+def test_the_table_of_devices_can_also_be_imported_and_says_the_same() -> None:
+    load()
+    before = counts()
+    out = StringIO()
+    call_command("import_variants", str(SHIPPED / "devices.csv"), stdout=out, stderr=out)
+    assert "40 rows: 0 new, 0 changed, 40 the same, 0 faulty" in out.getvalue()
+    assert "nothing to write but that it was checked now (40 variants)" in out.getvalue()
+    assert counts() == before | {"LedgerEntry": before["LedgerEntry"] + 1}
 
 
 def test_a_second_load_writes_nothing_and_says_so() -> None:
@@ -116,6 +189,28 @@ def test_a_changed_cell_makes_one_new_version(tables_folder: Path) -> None:
     )
     assert [version.rev_to for version in versions] == [versions[1].rev_from, None]
     assert Variant.objects.get(model_number="2014817").notes == "Bands are unconfirmed."
+
+
+def test_a_dry_run_says_what_differs_and_writes_nothing(tables_folder: Path) -> None:
+    load(tables_folder)
+    edit(tables_folder, "networks.csv", replace("LTE,B12,low band coverage", "LTE,B12,low band"))
+    edit(tables_folder, "mvno_hosts.csv", replace(",pwg,", ",other,"))
+    edit(
+        tables_folder,
+        "devices.csv",
+        replace("Bands of this variant are unconfirmed.", "Bands are unconfirmed."),
+    )
+    before = counts()
+    said = load(tables_folder, "--dry-run")
+    assert said.splitlines() == [
+        "Variants to be changed: 1",
+        "New version: network tmobile 2016",
+        "New version: hosting US Mobile tmobile",
+        "This was a dry run; nothing was written.",
+    ]
+    assert counts() == before
+    load(tables_folder)
+    assert "Nothing differs." in load(tables_folder, "--dry-run")
 
 
 def test_snapshots_of_a_network_meet_without_gap() -> None:
@@ -156,6 +251,13 @@ def test_a_byte_order_mark_and_a_trailing_blank_line_are_no_fault(tables_folder:
 # --- what is refused --------------------------------------------------------------------------------------
 
 FAULTS = [
+    ("tacs.csv", replace("00100001,", "35000001,"), "tacs.csv:2:tac: '35000001' is not valid"),
+    ("tacs.csv", replace("00100002,", "00100001,"), "tacs.csv:3:tac: 00100001 stands in row 2 already"),
+    ("tacs.csv", replace("-2014811", "-9"), "tacs.csv:2:variant_id: 'xiaomi-redmi2-9' is no variant"),
+    ("plmns.csv", replace("310-026", "310026"), "plmns.csv:2:plmn: '310026' is not valid"),
+    ("plmns.csv", replace("310-026", "310-260"), "plmns.csv:2:plmn: 310-260 is the main code of tmobile"),
+    ("plmns.csv", replace("tmobile,310-026", "tmobil,310-026"), "plmns.csv:2:network: 'tmobil' is no network"),
+    ("plmns.csv", replace("310-160", "310-026"), "plmns.csv:3:network+plmn: tmobile 310-026 stands in row 2"),
     ("devices.csv", replace("codename,region", "codename,market"), "devices.csv:1:region: this column"),
     ("devices.csv", replace("codename,region", "codename,market"), "devices.csv:1:market: unknown column"),
     ("devices.csv", replace("codename,region", "region,region"), "1:region: this column stands twice"),
@@ -171,7 +273,7 @@ FAULTS = [
     ("devices.csv", replace(",2014811,", ",2014\x00811,"), "2:model_number: holds a control character"),
     ("devices.csv", replace(",Xiaomi,Redmi,", ",,Redmi,"), "devices.csv:2:manufacturer: is empty"),
     ("devices.csv", replace(",no,no,no,", ",no,no,maybe,"), "devices.csv:2:ims_verizon: 'maybe' is not"),
-    ("devices.csv", replace(",wt88047,", ","), "devices.csv:2:-: has 38 cells, the header has 39"),
+    ("devices.csv", replace(",wt88047,", ","), "devices.csv:2:-: has 40 cells, the header has 41"),
     ("devices.csv", replace('"Listed at USD 119', '"Listed" at USD 119'), "is not readable as CSV"),
     ("device_bands.csv", replace("GSM,GSM900,0", "GSM,GSM900,2"), "device_bands.csv:2:sw_disabled: '2'"),
     ("device_bands.csv", replace("GSM,GSM900,0", "5G,GSM900,0"), "device_bands.csv:2:rat: '5G' is not"),
@@ -363,6 +465,53 @@ def test_a_variant_that_moves_to_another_device_falls_in_the_sweep(
     outbox.pump()
     assert Sweep.objects.filter(revision_id=before + 1, finished_at__isnull=False).exists()
     assert ListingHost.objects.get(pk=moved.offer.pk).state == "SUSPENDED"
+
+
+def test_what_falls_since_it_was_looked_at_is_not_done(
+    moved: World, tables_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers = ListingHost.objects.filter(pk=moved.offer.pk)
+    offers.update(state="DRAFT")
+    real = withdrawals.preview
+
+    def preview(*args: Any, **kwargs: Any) -> Any:
+        seen = real(*args, **kwargs)
+        offers.update(state="LIVE")
+        return seen
+
+    monkeypatch.setattr(withdrawals, "preview", preview)
+    _, why = shown_and_refused(tables_folder)
+    assert "The world moved meanwhile" in why
+
+
+def test_a_load_that_takes_nothing_away_is_on_record_too(moved: World, tables_folder: Path) -> None:
+    before = Revocation.objects.count()
+    ListingHost.objects.filter(pk=moved.offer.pk).update(state="DRAFT")
+    assert "can be sold" not in load(tables_folder)
+    assert Revocation.objects.count() == before + 1
+    assert Revocation.objects.latest("id").preview_falls == 0
+
+
+def test_a_first_offer_that_is_listed_meanwhile_stops_the_load(
+    tables_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_listed = iter([False, True])
+    monkeypatch.setattr(
+        "seeds.management.commands.load_reference.ListingHost",
+        SimpleNamespace(objects=SimpleNamespace(exists=lambda: next(is_listed))),
+    )
+    before = counts()
+    with pytest.raises(CommandError, match="listed meanwhile"):
+        load(tables_folder)
+    assert counts() == before
+
+
+def test_what_clashes_with_the_store_is_refused_and_nothing_is_written(tables_folder: Path) -> None:
+    VariantFactory.create(slug="somebody-elses", model_number="2014811")
+    before = counts()
+    with pytest.raises(CommandError, match="One of the variants"):
+        load(tables_folder)
+    assert counts() == before
 
 
 def test_a_digest_of_another_day_does_nothing(moved: World, tables_folder: Path) -> None:

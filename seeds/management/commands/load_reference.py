@@ -9,26 +9,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
+from django.utils.text import capfirst
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from authorization import clock
 from authorization.actors import Actor
+from authorization.facts import InvalidFact
 from authorization.groundwork import Recorder
-from authorization.revocations import CorrectGroundwork, WorldMoved
+from authorization.models import Revision
+from authorization.revocations import CorrectGroundwork
 from carriers.models import HostCarrier
 from catalog.models import ListingHost
 from seeds.reference import loader
 from seeds.reference.tables import FaultyTables, Tables, read_tables
-from storefront import withdrawals
-from storefront.withdrawals import WithdrawalPreview
+from storefront import command_door, withdrawals
 
 SHIPPED = Path(__file__).resolve().parents[2] / "reference"
-# Offers named in the preview.
-NAMED = 20
 OPERATOR = Actor("system", "load_reference")
 
 
@@ -51,14 +50,9 @@ class Command(BaseCommand):
         )
 
         parser.add_argument(
-            "--yes", action="store_true", help="do it also when offers fall by it, whichever they are"
+            "--dry-run", action="store_true", help="write nothing: say what differs and what falls"
         )
-        parser.add_argument(
-            "--confirm",
-            default="",
-            metavar="DIGEST",
-            help="do it when exactly that falls which was shown with this digest",
-        )
+        command_door.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["if_empty"] and HostCarrier.objects.exists():
@@ -67,7 +61,12 @@ class Command(BaseCommand):
         folder: Path = options["path"]
         at = clock.now()
         try:
-            recorder, report = self._prepare(read_tables(folder), at)
+            # Whoever loads tables of his own has looked at them.
+            checked_at = None if folder.resolve() == SHIPPED else at
+            recorder, report = self._prepare(read_tables(folder), at, checked_at)
+            if options["dry_run"]:
+                self._show(recorder, report, folder, at)
+                return
             self._write(recorder, report, folder, options, at)
         except FaultyTables as error:
             for fault in error.faults:
@@ -77,6 +76,8 @@ class Command(BaseCommand):
                 f"{count} {'fault' if count == 1 else 'faults'} in {folder}; nothing was written. "
                 "Each line above is file:row:column. Correct them and run the command again."
             ) from None
+        except InvalidFact as error:
+            raise CommandError(f"Nothing was written: {error.message}") from None
         except DatabaseError as error:
             raise CommandError(
                 f"The database refused the tables, and nothing was written: {error}. "
@@ -84,9 +85,11 @@ class Command(BaseCommand):
             ) from error
         self._tell(report)
 
-    def _prepare(self, tables: Tables, at: datetime) -> tuple[Recorder, loader.Report]:
+    def _prepare(
+        self, tables: Tables, at: datetime, checked_at: datetime | None
+    ) -> tuple[Recorder, loader.Report]:
         if not self.stdout.isatty():
-            return loader.prepare(tables, by=OPERATOR, at=at)
+            return loader.prepare(tables, by=OPERATOR, at=at, checked_at=checked_at)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console()) as bar:
             task = bar.add_task("Reference data", total=loader.count_records(tables))
@@ -94,9 +97,23 @@ class Command(BaseCommand):
             def show(done: int, what: str) -> None:
                 bar.update(task, completed=done, description=what)
 
-            prepared = loader.prepare(tables, by=OPERATOR, at=at, progress=show)
+            prepared = loader.prepare(tables, by=OPERATOR, at=at, checked_at=checked_at, progress=show)
             bar.update(task, description="Reference data")
         return prepared
+
+    def _show(self, recorder: Recorder, report: loader.Report, folder: Path, at: datetime) -> None:
+        for kind, count in report.created.items():
+            self.stdout.write(f"{capfirst(kind)} to be created: {count}")
+        for kind, count in report.changed.items():
+            self.stdout.write(f"{capfirst(kind)} to be changed: {count}")
+        for name in recorder.differing:
+            self.stdout.write(f"New version: {name}")
+        if recorder.is_ground and ListingHost.objects.exists():
+            change = CorrectGroundwork("DATA_CORRECTED", f"reference tables in {folder.name}", recorder)
+            command_door.say_falls(withdrawals.preview(change, at=at), self.stdout)
+        if recorder.is_empty:
+            self.stdout.write("Nothing differs.")
+        self.stdout.write("This was a dry run; nothing was written.")
 
     def _write(
         self, recorder: Recorder, report: loader.Report, folder: Path, options: dict[str, Any], at: datetime
@@ -104,58 +121,17 @@ class Command(BaseCommand):
         if recorder.is_ground and ListingHost.objects.exists():
             change = CorrectGroundwork("DATA_CORRECTED", f"reference tables in {folder.name}", recorder)
             preview = withdrawals.preview(change, at=at)
-            if preview.impact.falls or preview.unshipped_orders:
-                self._withdraw(change, preview, options, at)
-                report.facts = recorder.written
-                return
-        recorder.finish()
+            if command_door.takes_away(preview):
+                command_door.say_falls(preview, self.stdout)
+            _, said = command_door.confirm(
+                change, preview, options, command="load_reference", what="These tables", by=OPERATOR, at=at
+            )
+            if said:
+                self.stdout.write(said)
+        else:
+            recorder.beside(_refuse_if_anything_is_listed)
+            recorder.finish()
         report.facts = recorder.written
-
-    def _withdraw(
-        self, change: CorrectGroundwork, preview: WithdrawalPreview, options: dict[str, Any], at: datetime
-    ) -> None:
-        """Of tables that take offers off sale: show which, and do it only if that was asked for."""
-        impact = preview.impact
-        self.stdout.write(
-            f"Offers that fall: {len(impact.falls):,}, that survive: {len(impact.survives):,}, that return: "
-            f"{len(impact.returns):,}; open carts: {preview.open_carts:,}; unshipped orders that are held: "
-            f"{preview.unshipped_orders:,}."
-        )
-        for offer in impact.falls.first[:NAMED]:
-            self.stdout.write(
-                f"  {offer.sku} of {offer.vendor_name} on {offer.host_code}: {', '.join(offer.reason_codes)}"
-            )
-        if len(impact.falls) > NAMED:
-            self.stdout.write(f"  and {len(impact.falls) - NAMED:,} more")
-        if options["confirm"] and options["confirm"] != impact.digest:
-            raise CommandError(
-                "The world moved since that digest, and nothing was written. Above is what falls now. To do that: "
-                f"load_reference --confirm {impact.digest}"
-            )
-        if not (options["yes"] or options["confirm"]):
-            raise CommandError(
-                "These tables take offers off sale, and nothing was written. To do exactly what is shown: "
-                f"load_reference --confirm {impact.digest}  (or --yes, whatever falls)"
-            )
-        try:
-            revocation = withdrawals.confirm(
-                change,
-                digest=impact.digest,
-                token=impact.token,
-                requested_by=settings.SHOP_NAME,
-                word_received_at=at,
-                note=f"manage.py load_reference: {change.subject}",
-                by=OPERATOR,
-                at=at,
-            )
-        except WorldMoved:
-            raise CommandError(
-                "The world moved meanwhile, and nothing was written. Run the command again."
-            ) from None
-        said = f"Since {revocation.effective_at:%H:%M:%S} UTC nothing of what falls can be sold."
-        if impact.seen.wants_two:
-            said += " So much falls that the removal of its pages waits for a second person at the desk."
-        self.stdout.write(said)
 
     def _tell(self, report: loader.Report) -> None:
         read = ", ".join(f"{count} {kind}" for kind, count in report.read.items())
@@ -165,4 +141,10 @@ class Command(BaseCommand):
         written = [f"{kind} created: {count}" for kind, count in report.created.items()]
         written += [f"{kind} changed: {count}" for kind, count in report.changed.items()]
         written.append(f"new versions of facts: {report.facts}")
-        self.stdout.write(f"Reference data loaded ({read}). {', '.join(written).capitalize()}.")
+        self.stdout.write(f"Reference data loaded ({read}). {capfirst(', '.join(written))}.")
+
+
+def _refuse_if_anything_is_listed(revision: Revision | None) -> None:
+    """Nobody has looked at what falls, because there was nothing to fall."""
+    if revision is not None and ListingHost.objects.exists():
+        raise InvalidFact("", "The first offer was listed meanwhile. Run the command again.")
