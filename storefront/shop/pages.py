@@ -9,11 +9,12 @@ from django.conf import settings
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 
-from carriers.compatibility import Verdict
+from carriers.admission import AdmissionAnswer
 from carriers.models import HostCarrier
 from carriers.selectors import hosts_of
 from catalog.models import Device, ListingHost, OfferState, Organization, Variant
-from catalog.selectors import verdicts_for
+from catalog.selectors import Judged, judged_for
+from storefront.activations import admissions
 from storefront.assortment import cheapest_offers, live_offers, shop_offers
 from storefront.models import PrepaidPlan
 from storefront.shop import presenters, selectors
@@ -140,11 +141,16 @@ def device_page(device: Device, *, at: datetime) -> DevicePage:
 
     # One question to the authorization service for the whole page.
     judgement = selectors.judge([*rows, *alternatives], at=at, variants=variants, hosts=hosts)
+    judged = judged_for(variants, hosts, at=at)
+    admitted: Mapping[tuple[int, int], AdmissionAnswer] = {}
+    if judgement.is_decided:
+        admitted = admissions(variants, hosts, words=judgement.words, judged=judged)
     panels = _Panels(
         hosts=hosts,
         rows=rows,
         judgement=judgement,
-        verdicts=verdicts_for(variants, hosts, at=at),
+        judged=judged,
+        admitted=admitted,
         plans=selectors.plans_on(hosts, at=at),
         warrants=selectors.warrants_of(judgement.answers[row.pk] for row in rows),
     )
@@ -169,7 +175,9 @@ class _Panels:
     hosts: Sequence[HostCarrier]
     rows: Sequence[ListingHost]
     judgement: Judgement
-    verdicts: Mapping[tuple[int, int], Verdict]
+    judged: Mapping[tuple[int, int], Judged]
+    # Empty where it could not be decided.
+    admitted: Mapping[tuple[int, int], AdmissionAnswer]
     plans: Mapping[int, Sequence[PrepaidPlan]]
     warrants: Mapping[int, Warrant]
 
@@ -181,7 +189,8 @@ class _Panels:
         return presenters.host_panel(
             host,
             badge=presenters.badge(host, word, at=self.judgement.at),
-            verdict=self.verdicts.get((variant.pk, host.pk)),
+            judged=self.judged.get((variant.pk, host.pk)),
+            admission=self.admitted.get((variant.pk, host.pk)),
             rows=[row for row in self.rows if (row.listing.variant_id, row.host_id) == (variant.pk, host.pk)],
             plans=self.plans.get(host.pk, ()),
             judgement=self.judgement,

@@ -11,11 +11,15 @@ from decimal import Decimal
 from authorization.decisions import Answer
 from authorization.models import PolicyVersion
 from authorization.rules import REASON_CODES
-from carriers.compatibility import PlanFit, Verdict, describe, plan_fit
+from carriers.admission import AdmissionAnswer, Outcome
+from carriers.compatibility import Verdict
 from carriers.models import HostCarrier
+from carriers.verdict_words import describe
 from catalog.models import Condition, ListingHost, OfferState, Organization, Variant
+from catalog.selectors import Judged
 from storefront.carts import SHOP_REASONS
 from storefront.models import PrepaidPlan, WaitlistEntry
+from storefront.plans import fit_of
 from storefront.shop.selectors import ApprovalRecord, CarrierWord, Judgement, Warrant
 
 CONDITION_WORDS: Mapping[str, str] = {
@@ -28,6 +32,8 @@ CONDITION_NAMES: Mapping[str, str] = {
     Condition.REFURBISHED: "Refurbished",
     Condition.USED: "Used",
 }
+
+NO_RADIO = "Its radio bands are not on record (unverified)"
 
 NOT_ANY_MORE = "It was taken off sale. We are checking whether it may come back."
 PUT_ASIDE = "Its seller has put the offer aside for now. Nothing was decided against the phone."
@@ -155,6 +161,47 @@ def _held_unapproved(host: HostCarrier, word: CarrierWord) -> str:
     return f"On hold, and {host.name} has not told us that it approved this exact model."
 
 
+# --- bringing one's own phone -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bring:
+    """Whether a network activates such a phone of a customer's own. It says nothing of selling it.
+
+    `kind` names icon and colour. `details`: which limits, or why not. `cautions`: what may go wrong all the same.
+    """
+
+    kind: str
+    text: str
+    details: Sequence[str] = ()
+    cautions: Sequence[str] = ()
+
+
+def bring(host: HostCarrier, answer: AdmissionAnswer | None) -> Bring:
+    """`answer` is None where it could not be decided just now."""
+    if answer is None:
+        return Bring("unknown", f"We cannot check just now for {host.name}")
+    limited = f"but {answer.headline}" if answer.headline else "with limits"
+    kind, text = {
+        Outcome.ADMITTED: ("approved", f"Yes, {host.name} lets it in"),
+        Outcome.ADMITTED_WITH_LIMITS: ("limits", f"Yes, {host.name} lets it in, {limited}"),
+        Outcome.NOT_ADMITTED: ("refused", f"No, {host.name} does not let it in"),
+        Outcome.NOT_KNOWN: ("unknown", f"Not known for {host.name}"),
+    }[answer.outcome]
+    return Bring(
+        kind,
+        text,
+        [word.words for word in (*answer.reasons, *answer.limits)],
+        [word.words for word in answer.cautions],
+    )
+
+
+def minutes(seconds: int) -> str:
+    """A time to wait, rounded up."""
+    count = -(-seconds // 60)
+    return "a minute" if count == 1 else f"{count} minutes"
+
+
 # --- offers -------------------------------------------------------------------------------------------------
 
 
@@ -175,15 +222,25 @@ def plan_choice(plan: PrepaidPlan, verdict: Verdict | None) -> PlanChoice:
     price = money(plan.price_amount, plan.price_currency)
     if verdict is None:
         return PlanChoice(plan, price, True, "not checked with this phone")
-    fit = _fit(plan, verdict)
+    fit = fit_of(plan, verdict)
     note = "; ".join(PLAN_LIMIT_WORDS.get(limit, limit) for limit in fit.limits)
     return PlanChoice(plan, price, fit.fits, note)
 
 
-def _fit(plan: PrepaidPlan, verdict: Verdict) -> PlanFit:
-    return plan_fit(
-        verdict, needs_voice=plan.needs_voice, needs_data=plan.needs_data, needs_volte=plan.needs_volte
-    )
+def plan_fit_in_words(plan: PrepaidPlan, judged: Judged | None) -> str:
+    """For the cart, where the plan was chosen already. Without a full stop."""
+    choice = plan_choice(plan, judged.verdict if judged else None)
+    if judged is None:
+        return "Whether the plan works on this phone was not checked: its radio is not on record"
+    said = "The plan fits this phone" if choice.fits else "The plan does not fit this phone"
+    return f"{said}: {choice.note}" if choice.note else said
+
+
+def cautions_in_words(judged: Judged | None) -> list[str]:
+    """What is to be said beside a verdict, as sentences. Where there is no verdict, what stands there says why."""
+    if judged is None:
+        return []
+    return [f"{caution.words[0].upper()}{caution.words[1:]}." for caution in judged.cautions]
 
 
 def plan_in_words(plan: PrepaidPlan | None) -> str:
@@ -249,6 +306,9 @@ class HostPanel:
     host: HostCarrier
     badge: Badge
     fit: str
+    # How sure that is: sentences.
+    cautions: Sequence[str]
+    bring: Bring
     offers: Sequence[Offer]
     plans: Sequence[PlanChoice]
     reason: str
@@ -277,7 +337,8 @@ def host_panel(
     host: HostCarrier,
     *,
     badge: Badge,
-    verdict: Verdict | None,
+    judged: Judged | None,
+    admission: AdmissionAnswer | None,
     rows: Sequence[ListingHost],
     plans: Sequence[PrepaidPlan],
     judgement: Judgement,
@@ -285,10 +346,13 @@ def host_panel(
 ) -> HostPanel:
     offers = [offer(row, judgement.answers[row.pk], warrants) for row in rows if judgement.is_for_sale(row)]
     refusals = [why_not(row, judgement.answers[row.pk]) for row in rows if not judgement.is_for_sale(row)]
+    verdict = judged.verdict if judged is not None else None
     return HostPanel(
         host=host,
         badge=badge,
-        fit=describe(verdict) if verdict is not None else "Its radio bands are not on record (unverified)",
+        fit=describe(verdict) if verdict is not None else NO_RADIO,
+        cautions=cautions_in_words(judged),
+        bring=bring(host, admission),
         offers=offers,
         plans=[plan_choice(plan, verdict) for plan in plans] if offers else [],
         reason=refusals[0] if refusals and not offers else "",

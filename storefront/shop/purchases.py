@@ -12,7 +12,14 @@ from storefront import orders, payments, recalls
 from storefront.buyers import say_time
 from storefront.carts import SHOP_REASONS, CartLineView, CartView
 from storefront.models import Order, OrderLine, PaymentIntent
-from storefront.shop.presenters import CONDITION_NAMES, money, name_of, plan_in_words
+from storefront.shop.presenters import (
+    CONDITION_NAMES,
+    cautions_in_words,
+    money,
+    name_of,
+    plan_fit_in_words,
+    plan_in_words,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,9 @@ class CartLinePart:
     seller: str
     condition: str
     plan: str
+    # Whether the plan works on the phone, and how sure that is; empty without a plan.
+    plan_fit: str
+    cautions: Sequence[str]
     quantity: int
     price: str
     plan_price: str
@@ -82,6 +92,8 @@ def _cart_line(view: CartLineView) -> CartLinePart:
         seller=name_of(listing.vendor),
         condition=CONDITION_NAMES[listing.condition],
         plan=plan_in_words(line.plan),
+        plan_fit=plan_fit_in_words(line.plan, view.judged) if line.plan else "",
+        cautions=cautions_in_words(view.judged),
         quantity=line.quantity,
         price=money(line.price_amount, line.price_currency),
         plan_price=money(line.plan_price_amount, line.price_currency) if line.plan_price_amount else "",

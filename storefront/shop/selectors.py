@@ -8,8 +8,7 @@ from decimal import Decimal
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
-from django.db.models.functions import Abs, RowNumber
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from authorization import decisions, policies, rules
 from authorization.decisions import Answer, DecisionUnavailable
@@ -35,6 +34,12 @@ log = structlog.get_logger(__name__)
 OFFERS_ON_LIST = 3
 OFFERS_ON_PAGE = 20
 ALTERNATIVES = 3
+CANDIDATES = ALTERNATIVES * 3
+# Offers that are looked at on each side of the price, and how often where a few phones have them all.
+NEIGHBOURS = 50
+ROUNDS = 4
+# Why a hold was placed that only a host carrier can ask for.
+REASONS_OF_CARRIERS = ("CARRIER_TESTS_PENDING", "CARRIER_WITHDRAWS")
 # A search of more words than this narrows nothing further.
 WORDS_SEARCHED = 8
 
@@ -95,21 +100,34 @@ def variants_on_sale(filters: Filters) -> QuerySet[Variant]:
 
 
 def alternatives_to(device: Device, *, near: Decimal | None) -> list[ListingHost]:
-    """Live offers of other devices, nearest in price first; more than are shown, for some may be refused."""
-    others = live_offers().exclude(listing__variant__device=device).filter(listing__stock__on_hand__gt=0)
-    best = Window(
-        RowNumber(), partition_by=[F("listing__variant__device_id")], order_by=[F("listing__price_amount")]
-    )
-    others = others.annotate(place=best).filter(place=1)
-    if near is not None:
-        others = others.annotate(distance=Abs(F("listing__price_amount") - near)).order_by("distance", "pk")
-    else:
-        others = others.order_by("listing__price_amount", "pk")
-    return list(
-        others.select_related("host", "listing__vendor", "listing__variant__device__manufacturer")[
-            : ALTERNATIVES * 3
-        ]
-    )
+    """Live offers of other devices, one of each, nearest in price first; more than are shown, for some may be refused.
+
+    Looked for from the price outward, a few at a time: the page of one phone must not rank all that is on sale.
+    """
+    found: dict[int, ListingHost] = {}
+    for _ in range(ROUNDS):
+        others = live_offers().exclude(listing__variant__device__in=[device.pk, *found])
+        others = others.filter(listing__stock__on_hand__gt=0).select_related(
+            "host", "listing__vendor", "listing__variant__device__manufacturer"
+        )
+        nearest, is_all = _nearest(others, near)
+        for offer in nearest:
+            found.setdefault(offer.listing.variant.device_id, offer)
+        if is_all or len(found) >= CANDIDATES:
+            break
+    return list(found.values())[:CANDIDATES]
+
+
+def _nearest(offers: QuerySet[ListingHost], near: Decimal | None) -> tuple[list[ListingHost], bool]:
+    """By the distance of their price, and whether these are all there are."""
+    price = "listing__price_amount"
+    if near is None:
+        rows = list(offers.order_by(price, "pk")[:NEIGHBOURS])
+        return rows, len(rows) < NEIGHBOURS
+    above = list(offers.filter(**{f"{price}__gte": near}).order_by(price, "pk")[:NEIGHBOURS])
+    below = list(offers.filter(**{f"{price}__lt": near}).order_by(f"-{price}", "pk")[:NEIGHBOURS])
+    rows = sorted([*above, *below], key=lambda row: (abs(row.listing.price_amount - near), row.pk))
+    return rows, max(len(above), len(below)) < NEIGHBOURS
 
 
 @dataclass(frozen=True)
@@ -164,11 +182,13 @@ class CarrierWord:
 
     `approval` is the nearest record, None if there is none; with reasons, it is not in force. `hold_reasons` are the
     reason codes of the holds that name the host: why they were placed. A hold that does not is none of the carrier's.
+    `is_suspended_by_host`: of a suspended approval, that a hold of the carrier's own does it, and not only the shop's.
     """
 
     approval: ApprovalRecord | None
     reasons: tuple[Reason, ...]
     hold_reasons: frozenset[str] = frozenset()
+    is_suspended_by_host: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,6 +198,8 @@ class Judgement:
     at: datetime
     answers: Mapping[int, Answer]
     words: Mapping[tuple[int, int], CarrierWord]
+    # False: the evidence could not be read, so nothing is for sale and no host was heard.
+    is_decided: bool = True
 
     def is_for_sale(self, offer: ListingHost) -> bool:
         return for_sale(offer, self.answers[offer.pk])
@@ -191,18 +213,18 @@ def judge(
     hosts: Sequence[HostCarrier] = (),
 ) -> Judgement:
     """Decide these offers, and hear what each host says of each variant, at the same revision."""
-    pairs = {
-        (variant.pk, host.pk): _carrier_question(variant, host) for variant in variants for host in hosts
-    }
+    pairs = _carrier_questions(variants, hosts)
     questions = [decisions.question_for_offer(offer) for offer in offers]
+    is_decided = True
     try:
         setting = decisions.read_setting(at=at, known_at=None)
         at = decisions.instant_of(setting, at)
         answers = decisions.answers_in(setting, questions, at=at)
         findings = decisions.carrier_findings(list(pairs.values()), setting, at=at)
-        words = _carrier_words(findings, revision=setting.revision)
+        words = _carrier_words(findings, at=at, revision=setting.revision)
     except (DecisionUnavailable, DatabaseError) as error:
         # Without evidence nothing is decided: no offer is for sale, and no badge says approved.
+        is_decided = False
         log.warning("page.not_decided", error=str(error))
         undecided = rules.conclude([Ground("policy", FAILED, at, reasons=(rules.policy_missing(),))], at)
         answers = [Answer(question, undecided, at, 0) for question in questions]
@@ -211,10 +233,24 @@ def judge(
         at,
         {offer.pk: answer for offer, answer in zip(offers, answers, strict=True)},
         dict(zip(pairs, words, strict=True)),
+        is_decided,
     )
 
 
-def _carrier_words(findings: Sequence[Finding], *, revision: int) -> list[CarrierWord]:
+def carrier_words_at(
+    variants: Iterable[Variant], hosts: Sequence[HostCarrier], *, at: datetime
+) -> dict[tuple[int, int], CarrierWord]:
+    """What each host says of each variant at any instant, past ones too, by (variant id, host id).
+
+    Raises DecisionUnavailable.
+    """
+    pairs = _carrier_questions(variants, hosts)
+    setting = decisions.read_setting(at=at, known_at=None)
+    findings = decisions.carrier_findings(list(pairs.values()), setting, at=at)
+    return dict(zip(pairs, _carrier_words(findings, at=at, revision=setting.revision), strict=True))
+
+
+def _carrier_words(findings: Sequence[Finding], *, at: datetime, revision: int) -> list[CarrierWord]:
     """From the findings of `decisions.carrier_findings`; what they do not say is looked up for all at once."""
     said = [_by_check(finding) for finding in findings]
     approvals = {code for grounds in said for code in _documents(grounds["approval"])}
@@ -229,6 +265,13 @@ def _carrier_words(findings: Sequence[Finding], *, revision: int) -> list[Carrie
         names_host = HoldTarget.objects.filter(version=OuterRef("pk"), part=0, dimension="host")
         placed = HoldVersion.objects.known_at(revision).filter(Exists(names_host), head__code__in=holds)
         of_hosts = dict(placed.values_list("head__code", "reason_code"))
+    suspended = {
+        reason.document
+        for grounds in said
+        for reason in grounds["approval"].reasons
+        if reason.code == "CARRIER_APPROVAL_SUSPENDED"
+    }
+    by_hosts = _suspended_by_hosts(suspended, at=at, revision=revision) if suspended else frozenset()
     words = []
     for grounds in said:
         stops = [reason for reason in grounds["hold"].reasons if reason.document in of_hosts]
@@ -238,9 +281,29 @@ def _carrier_words(findings: Sequence[Finding], *, revision: int) -> list[Carrie
                 records.get(code),
                 (*grounds["approval"].reasons, *stops),
                 frozenset(of_hosts[reason.document] for reason in stops),
+                code in by_hosts,
             )
         )
     return words
+
+
+def _suspended_by_hosts(codes: Iterable[str], *, at: datetime, revision: int) -> frozenset[str]:
+    """Of these approvals, those that a hold suspends which the host placed, or asked the shop's desk for."""
+    versions = ApprovalVersion.objects.known_at(revision).filter(head__code__in=codes)
+    approvals = {str(pk): told for pk, *told in versions.values_list("head_id", "head__code", "host__name")}
+    holds = HoldVersion.objects.known_at(revision).filter(valid_from__lte=at, valid_until__gt=at)
+    targets = HoldTarget.objects.filter(
+        version__in=holds.exclude(released_at__lte=at),
+        part=0,
+        dimension=HoldTarget.Dimension.FACT,
+        value__in=list(approvals),
+    )
+    found = set()
+    for value, placed_by, why in targets.values_list("value", "version__placed_by", "version__reason_code"):
+        code, name = approvals[value]
+        if placed_by == name or why in REASONS_OF_CARRIERS:
+            found.add(code)
+    return frozenset(found)
 
 
 def _by_check(finding: Finding) -> dict[str, Ground]:
@@ -251,6 +314,12 @@ def _documents(ground: Ground) -> set[str]:
     """The codes of what a ground rests on, or fails by."""
     codes = [item.code for item in ground.evidence] + [reason.document for reason in ground.reasons]
     return {code for code in codes if code}
+
+
+def _carrier_questions(
+    variants: Iterable[Variant], hosts: Sequence[HostCarrier]
+) -> dict[tuple[int, int], Question]:
+    return {(variant.pk, host.pk): _carrier_question(variant, host) for variant in variants for host in hosts}
 
 
 def _carrier_question(variant: Variant, host: HostCarrier) -> Question:

@@ -45,7 +45,10 @@ def pages(base: str) -> str:
     rows = notices.values_list("slug", "published_at")[:NEWEST_NOTICES]
     return _url_set(
         [
-            *((base + reverse(f"shop:{name}"), None) for name in ("list", "how", "notices", "accessibility")),
+            *(
+                (base + reverse(f"shop:{name}"), None)
+                for name in ("list", "imei", "how", "notices", "accessibility")
+            ),
             *((base + reverse("shop:notice", args=[slug]), published_at) for slug, published_at in rows),
         ]
     )

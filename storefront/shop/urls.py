@@ -1,6 +1,6 @@
 from django.urls import path
 
-from storefront.shop import proof_pages, views
+from storefront.shop import imei_pages, proof_pages, views
 
 app_name = "shop"
 urlpatterns = [
@@ -11,6 +11,7 @@ urlpatterns = [
     path("waitlist/<slug:token>/", views.waitlist_page, name="waitlist"),
     path("waitlist/<slug:token>/confirm/", views.waitlist_confirm, name="waitlist_confirm"),
     path("waitlist/<slug:token>/end/", views.waitlist_end, name="waitlist_end"),
+    path("imei/", imei_pages.imei_page, name="imei"),
     path("cart/", views.cart_page, name="cart"),
     path("cart/add/", views.add_line, name="add"),
     path("cart/lines/<int:line_id>/remove/", views.remove_line, name="remove"),

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template import loader
@@ -33,6 +34,7 @@ from storefront.shop.forms import AddToCartForm, ChangeLineForm, CheckoutForm, F
 SHOPPER = Actor("shopper", "anonymous")
 # Of one client, in so many seconds.
 MOST_WAITS, WAITS_WITHIN_S = 10, 600
+NOTICES_PER_PAGE = 50
 
 
 # --- phones -------------------------------------------------------------------------------------------------
@@ -107,9 +109,12 @@ def wait(request: HttpRequest, slug: str) -> HttpResponse:
         context = {"device": device, "wait_form": form, "noindex": True}
         return render(request, "shop/wait.html", context, status=400 if form.is_bound else 200)
     title = "You were not put on the list"
-    if limits.is_over(request, "waitlist", most=MOST_WAITS, within_s=WAITS_WITHIN_S):
-        said = ["You have asked often in a short time. Wait ten minutes, then ask again."]
-        return _refused(request, title, said, status=429, back_to=device)
+    wait_s = limits.seconds_to_wait(request, "waitlist", most=MOST_WAITS, within_s=WAITS_WITHIN_S)
+    if wait_s:
+        said = [f"You have asked often in a short time. Ask again in {presenters.minutes(wait_s)}."]
+        response = _refused(request, title, said, status=429, back_to=device)
+        response["Retry-After"] = str(wait_s)
+        return response
     try:
         waitlist.ask(
             email=form.cleaned_data["email"],
@@ -385,8 +390,9 @@ def order_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 @never_cache
 def notice_list(request: HttpRequest) -> HttpResponse:
-    notices = Notice.objects.filter(published_at__isnull=False).order_by("-published_at")
-    return render(request, "shop/notices.html", {"notices": notices})
+    notices = Notice.objects.filter(published_at__isnull=False).order_by("-published_at", "-pk")
+    page = Paginator(notices, NOTICES_PER_PAGE).get_page(request.GET.get("page"))
+    return render(request, "shop/notices.html", {"page": page})
 
 
 @require_safe

@@ -38,7 +38,7 @@ from seeds.factories import (
 )
 from storefront import notices, orders
 from storefront.models import Cart, CartLine, Notice, Order, PaymentIntent, RemovalProof
-from storefront.shop import presenters, selectors
+from storefront.shop import presenters, selectors, views
 from storefront.shop.urls import urlpatterns
 from tests.storefront.conftest import Till, check_out, place_hold, revoke_agreement, revoke_approval, withdraw
 
@@ -335,6 +335,36 @@ def test_alternatives_come_first_and_only_those_that_may_be_sold(shopper, world)
     assert "$210.00" in shown
     assert "$205.00" not in shown
     assert shown.index(str(good.variant.device)) < shown.index(f"Model {world.variant.model_number}")
+
+
+def test_alternatives_are_of_different_phones_however_many_sellers_one_has(world, monkeypatch):
+    monkeypatch.setattr(selectors, "NEIGHBOURS", 2)
+    popular = make_sellable(price_amount=Decimal("200.00"))
+    for _ in range(5):
+        make_sellable(variant=popular.variant, host=popular.host, price_amount=Decimal("200.00"))
+    others = [make_sellable(price_amount=Decimal(price)) for price in ("190.00", "240.00", "500.00")]
+    found = selectors.alternatives_to(world.variant.device, near=Decimal("199.00"))
+    assert {offer.listing.variant.device_id for offer in found[:3]} >= {
+        popular.variant.device_id,
+        others[0].variant.device_id,
+    }
+    assert len(found) == len({offer.listing.variant.device_id for offer in found}) == 4
+    cheapest = selectors.alternatives_to(world.variant.device, near=None)
+    assert cheapest[0].listing.price_amount == Decimal("190.00")
+
+
+def test_notices_come_in_pages(shopper, monkeypatch):
+    monkeypatch.setattr(views, "NOTICES_PER_PAGE", 2)
+    for number in range(3):
+        Notice.objects.create(
+            slug=f"n{number}", title=f"Notice {number}", body="b", drafted_at=clock.now(),
+            published_at=clock.now(), published_by="user:desk",
+        )  # fmt: skip
+    first, second = shopper.get("/notices/"), shopper.get("/notices/?page=2")
+    assert "Notice 2" in text_of(first)
+    assert "Notice 0" not in text_of(first)
+    assert "Older notices" in text_of(first)
+    assert "Notice 0" in text_of(second)
 
 
 def test_an_offer_that_falls_leaves_the_phones_other_network_alone(shopper, world):
