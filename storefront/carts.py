@@ -6,7 +6,7 @@ rule.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ from authorization.decisions import Answer, DecisionUnavailable
 from authorization.rules import REASON_CODES
 from catalog.listings import content_hash
 from catalog.models import Channel, ListingHost, OfferState, Stock
+from catalog.selectors import Judged
 from storefront import plans
 from storefront.models import Cart, CartLine, PrepaidPlan
 
@@ -34,6 +35,9 @@ SHOP_REASONS: dict[str, str] = {
     "PRICE_CHANGED": "The price has changed since you put this in your cart. Please accept the new price.",
     "CURRENCIES_DIFFER": "This phone is priced in another currency than your cart. Please buy it on its own.",
     "PLAN_NOT_ON_SALE": "The plan chosen with this phone is no longer sold. Please choose another one.",
+    "PLAN_DOES_NOT_FIT": (
+        "The plan chosen with this phone does not work on it. Please choose another plan, or the phone only."
+    ),
     "OUT_OF_STOCK": "There are not enough of this phone left.",
 }
 
@@ -60,6 +64,8 @@ class CartLineView:
     message: str
     # None when it could not be decided.
     answer: Answer | None
+    # Of a line with a plan, what the phone can do; None without a plan, or where that is not on record.
+    judged: Judged | None
 
 
 @dataclass(frozen=True)
@@ -153,9 +159,16 @@ def view_cart(cart: Cart, *, at: datetime) -> CartView:
     """What the shopper sees. Every line is decided now; nothing is remembered from the last look."""
     lines = load_lines(cart)
     answers = decide_lines(lines, at=at)
-    obstacles = find_obstacles(lines, answers, at=at)
+    judged = plans.judged_with_plans(lines, at=at)
+    obstacles = find_obstacles(lines, answers, at=at, judged=judged)
     views = [
-        CartLineView(line, obstacle is None, obstacle.message if obstacle else "", answer)
+        CartLineView(
+            line,
+            obstacle is None,
+            obstacle.message if obstacle else "",
+            answer,
+            judged.get((line.offer.listing.variant_id, line.offer.host_id)) if line.plan_id else None,
+        )
         for line, answer, obstacle in zip(lines, answers, obstacles, strict=True)
     ]
     available = [view.line for view in views if view.is_available]
@@ -198,17 +211,29 @@ def decide_lines(lines: Sequence[CartLine], *, at: datetime) -> list[Answer | No
 
 
 def find_obstacles(
-    lines: Sequence[CartLine], answers: Sequence[Answer | None], *, at: datetime
+    lines: Sequence[CartLine],
+    answers: Sequence[Answer | None],
+    *,
+    at: datetime,
+    judged: Mapping[tuple[int, int], Judged] | None = None,
 ) -> list[Obstacle | None]:
-    """Per line: why it cannot be bought at this instant, or None.
+    """Per line: why it cannot be bought at this instant, or None. `judged`: of plans.judged_with_plans, if at hand.
 
     What lines share is judged among those that nothing else keeps from being bought, so that a line that fell takes
     nothing from the rest: the stock of a listing, and the one currency of a payment, that of the first of them (two
     tabs may each have filled an empty cart).
     """
     sold_plans = plans.sold_of([line.plan for line in lines], at=at)
+    if judged is None:
+        judged = plans.judged_with_plans(lines, at=at)
     own = [
-        _own_codes(line, answer, is_plan_sold=line.plan_id is None or line.plan_id in sold_plans, at=at)
+        _own_codes(
+            line,
+            answer,
+            is_plan_sold=line.plan_id is None or line.plan_id in sold_plans,
+            is_plan_fit=plans.fits(line, judged),
+            at=at,
+        )
         for line, answer in zip(lines, answers, strict=True)
     ]
     rest = [line for line, codes in zip(lines, own, strict=True) if not codes]
@@ -223,13 +248,17 @@ def find_obstacles(
     ]
 
 
-def _own_codes(line: CartLine, answer: Answer | None, *, is_plan_sold: bool, at: datetime) -> list[str]:
+def _own_codes(
+    line: CartLine, answer: Answer | None, *, is_plan_sold: bool, is_plan_fit: bool, at: datetime
+) -> list[str]:
     codes = _decision_codes(answer, at)
     codes += _offer_codes(line.offer, answer)
     if not _is_price_same(line):
         codes.append("PRICE_CHANGED")
     if not is_plan_sold:
         codes.append("PLAN_NOT_ON_SALE")
+    if not is_plan_fit:
+        codes.append("PLAN_DOES_NOT_FIT")
     if line.quantity > _on_hand(line.offer):
         codes.append("OUT_OF_STOCK")
     return codes

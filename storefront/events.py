@@ -29,6 +29,7 @@ EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
     "listing.reinstated": _OF_AN_OFFER,
     "listing.removed": _OF_AN_OFFER,
     "endpoint.disabled": ("endpoint_id", "url", "reason"),
+    "acceptance.moved": ("code", "move", "number", "from", "to"),
 }
 # Spelled as in the index auth_outbox_vendor; another spelling would read the whole table.
 OF_VENDOR = "CAST(payload ->> 'vendor_id' AS bigint) = %s"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db.models import Count, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from authorization import clock, fence, outbox, sealing
 from authorization.models import (
+    Delisting,
     LedgerSeal,
     OutboxRow,
     PendingChange,
@@ -30,10 +32,12 @@ from authorization.models import (
 )
 from catalog.models import ListingHost, OfferState
 from storefront import numbers
-from storefront.models import Notice, Order, WebhookDelivery, WebhookEndpoint
+from storefront.models import Notice, Order, RemovalProof, SentMessage, WebhookDelivery, WebhookEndpoint
 
-# Over so many withdrawals the durations are given.
+# Over so many withdrawals the durations are given. They took down millions of pages perhaps: adding all of that up
+# with each scrape would cost more than what it tells.
 LAST_WITHDRAWALS = 100
+KEPT_S = 60
 
 
 @never_cache
@@ -144,8 +148,7 @@ class _Shop(Collector):
             "clearline_removals_pending", "Removals that wait for a second person.", waiting["removals"]
         )
         yield _gauge("clearline_withdrawals_planned", "Withdrawals for a later day.", waiting["planned"])
-        newest = numbers.with_steps(Revocation.objects.order_by("-id"))[:LAST_WITHDRAWALS]
-        spreads = numbers.spreads(numbers.timelines(list(newest), at=self._at))
+        spreads: list[numbers.Spread] = cache.get_or_set(_progress_key(), self._spreads, KEPT_S) or []
         durations = GaugeMetricFamily(
             "clearline_withdrawal_step_seconds",
             f"How long the steps of a withdrawal took, over the last {LAST_WITHDRAWALS}: median, 95 % and longest.",
@@ -163,6 +166,10 @@ class _Shop(Collector):
                     durations.add_metric([spread.name, quantile], seconds)
         yield durations
         yield counts
+
+    def _spreads(self) -> list[numbers.Spread]:
+        newest = numbers.with_steps(Revocation.objects.order_by("-id"))[:LAST_WITHDRAWALS]
+        return numbers.spreads(numbers.timelines(list(newest), at=self._at))
 
     def _shop(self) -> Iterator[Metric]:
         by_state = dict(ListingHost.objects.order_by().values_list("state").annotate(count=Count("id")))
@@ -205,6 +212,15 @@ class _Shop(Collector):
                 "When the ledger was sealed last, on the shop's clock.",
                 newest.sealed_at.timestamp(),
             )
+
+
+def _progress_key() -> str:
+    """Another one after each step that leaves a row behind: what is kept is then at most as old as `KEPT_S` says."""
+    newest = (
+        rows._default_manager.order_by("-pk").values_list("pk", flat=True).first()
+        for rows in (Revocation, Delisting, SentMessage, Notice, RemovalProof)
+    )
+    return "metrics:spreads:" + ":".join(str(pk or 0) for pk in newest)
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:

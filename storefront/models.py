@@ -322,7 +322,7 @@ class WaitlistEntry(models.Model):
                 fields=["variant"],
                 name="storefront_waitlist_open",
                 condition=Q(ended_at__isnull=True, told_at__isnull=True, confirmed_at__isnull=False),
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -467,3 +467,22 @@ class SentMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} to {self.recipient}"
+
+
+class RateCount(models.Model):
+    """How often one client asked for one thing in the window that runs for it now.
+
+    Short-lived: whoever counts clears what has run out.
+    """
+
+    # HMAC of what is counted and of who asks: no address, no IMEI, no key can be read from it.
+    key = models.CharField(max_length=64, primary_key=True)
+    # On the machine's clock.
+    began_at = models.DateTimeField()
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["began_at"], name="storefront_ratecount_began")]
+
+    def __str__(self) -> str:
+        return f"{self.count} since {self.began_at}"

@@ -1,12 +1,18 @@
-"""Which prepaid plans the shop sells. A plan ends with its hosting, whatever its own row says."""
+"""Which prepaid plans the shop sells, and on which phones they work.
 
-from collections.abc import Iterable
+A plan ends with its hosting, whatever its own row says.
+"""
+
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from django.conf import settings
 from django.db.models import QuerySet
 
-from storefront.models import PrepaidPlan
+from carriers.compatibility import Verdict
+from carriers.plan_fit import PlanFit, plan_fit
+from catalog.selectors import Judged, judged_for
+from storefront.models import CartLine, PrepaidPlan
 
 # The one currency that the shop sells in.
 SHOP_CURRENCY = "USD"
@@ -29,3 +35,23 @@ def sold_of(plans: Iterable[PrepaidPlan | None], *, at: datetime) -> set[int]:
     if not plan_ids:
         return set()
     return set(plans_on_sale(at=at).filter(pk__in=plan_ids).values_list("pk", flat=True))
+
+
+def fit_of(plan: PrepaidPlan, verdict: Verdict) -> PlanFit:
+    return plan_fit(
+        verdict, needs_voice=plan.needs_voice, needs_data=plan.needs_data, needs_volte=plan.needs_volte
+    )
+
+
+def judged_with_plans(lines: Iterable[CartLine], *, at: datetime) -> Mapping[tuple[int, int], Judged]:
+    """What the phones of lines with a plan can do, by (variant id, host id); no query when there is no plan."""
+    offers = [line.offer for line in lines if line.plan_id is not None]
+    if not offers:
+        return {}
+    return judged_for({offer.listing.variant for offer in offers}, {offer.host for offer in offers}, at=at)
+
+
+def fits(line: CartLine, judged: Mapping[tuple[int, int], Judged]) -> bool:
+    """False only where it is known: of a phone without a recorded radio the plan is offered, and the gap is said."""
+    pair = judged.get((line.offer.listing.variant_id, line.offer.host_id))
+    return line.plan is None or pair is None or fit_of(line.plan, pair.verdict).fits

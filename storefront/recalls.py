@@ -20,7 +20,7 @@ from authorization.actors import SYSTEM
 from authorization.models import OutboxRow, Reinstatement, Revocation
 from storefront import goods, orders, safety
 from storefront.messages import send_message
-from storefront.models import Notice, Order, OrderLine, Recall
+from storefront.models import Notice, Order, OrderLine, Recall, SentMessage
 
 # Orders that one row of work looks at, and those that one row of work writes to.
 WINDOW = 2000
@@ -129,13 +129,13 @@ def tell_of_recalls(*, payload: dict[str, Any], event_id: UUID, at: datetime) ->
     revocation = Revocation.objects.get(pk=payload["revocation_id"])
     if not safety.stands(revocation, at=at):
         # Undone, or released, before they were told: there is nothing to warn of.
+        _correct_late(revocation, payload["order_ids"], at=at)
         return
     untold = recalls_of(revocation, payload["order_ids"]).filter(told_at__isnull=True)
     notice = Notice.objects.filter(revocations=revocation, published_at__isnull=False).first()
     failures = []
     for order, found in _by_order(untold):
         if not safety.stands(revocation, at=at):
-            # Undone while others were written to.
             break
         its = [recall for recall in found if recall.line.refunded_quantity < recall.line.quantity]
         if order.state == Order.State.REFUNDED or not its:
@@ -156,8 +156,30 @@ def tell_of_recalls(*, payload: dict[str, Any], event_id: UUID, at: datetime) ->
             failures.append(error)
         else:
             Recall.objects.filter(pk__in=[recall.pk for recall in its]).update(told_at=at)
+    if not safety.stands(revocation, at=at):
+        # Undone while some were written to.
+        _correct_late(revocation, payload["order_ids"], at=at)
     if failures:
         raise ExceptionGroup("Mail about recalls failed.", failures)
+
+
+def _correct_late(revocation: Revocation, order_ids: Sequence[int], *, at: datetime) -> None:
+    """Who was warned while it was undone as a mistake is told so: the round of the undo may have passed them."""
+    if not revocation.reinstatements.filter(is_mistake=True, is_partial=False).exists():
+        return
+    recalls = recalls_of(revocation, order_ids)
+    # A mail that was begun may have gone out, though whoever sent it did not live to say so.
+    begun = {_message_id("recall", revocation, recall.line.order): recall.line.order_id for recall in recalls}
+    sent = SentMessage.objects.filter(event_id__in=list(begun)).values_list("event_id", flat=True)
+    untold = recalls.filter(told_at__isnull=True, line__order_id__in=[begun[event_id] for event_id in sent])
+    Recall.objects.filter(pk__in=[recall.pk for recall in untold]).update(told_at=at)
+    told = recalls.filter(told_at__isnull=False)
+    first = told.values_list("line__order_id", flat=True).first()
+    if first is not None:
+        said = {"revocation_id": revocation.pk, "after_order_id": first - 1}
+        with transaction.atomic():
+            # Below zero: a place of its own, whatever places the round has.
+            _announce_once("recall.taken_back", said, revocation, -first, at=at)
 
 
 def take_back_recalls(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:

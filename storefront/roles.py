@@ -1,8 +1,11 @@
-"""Who of the staff may do what: three groups, made and kept in step by `ensure_roles`."""
+"""Who of the staff may do what: four groups, made and kept in step by `ensure_roles`."""
 
 from django.contrib.auth.models import Group, Permission
 
 DESK, AUDITOR, CATALOG = "desk", "auditor", "catalog"
+# People of host carriers. The group gives no permission and says only who they are: what they see follows from the
+# host that they were assigned to (storefront.acceptance_access), so that nobody gains a right by being in it.
+CARRIER = "carrier"
 
 _SHOP_APPS = ("carriers", "catalog", "authorization", "storefront")
 
@@ -13,6 +16,9 @@ _DESK_MAY = (
     "authorization.change_agreementversion",
     "authorization.add_approvalversion",
     "authorization.change_approvalversion",
+    # Technical acceptances: ask for one in the shop's name, and act on the word of a host.
+    "authorization.add_acceptance",
+    "authorization.change_acceptance",
     "authorization.add_equipmentversion",
     "authorization.add_affiliationversion",
     "authorization.change_holdversion",
@@ -28,6 +34,10 @@ _DESK_MAY = (
     "storefront.change_waitlistentry",
     "storefront.add_vendorkey",
     "storefront.change_vendorkey",
+    "storefront.add_carrierkey",
+    "storefront.change_carrierkey",
+    "storefront.add_carriermember",
+    "storefront.change_carriermember",
     "storefront.add_webhookendpoint",
     "storefront.change_webhookendpoint",
 )
@@ -36,8 +46,17 @@ _CATALOG_KEEPS = (
     "catalog.{}_device",
     "catalog.{}_variant",
     "carriers.{}_hostcarrier",
+    "carriers.{}_referencesource",
+    "storefront.{}_referenceimport",
 )
 _PLANS = "storefront.{}_prepaidplan"
+_CATALOG_READS = (
+    "storefront.view_referenceimport",
+    "authorization.view_acceptance",
+    "authorization.view_acceptancemove",
+    "authorization.view_acceptanceresult",
+    "authorization.view_acceptancefile",
+)
 # Facts of the ground: corrected through the two pages of a withdrawal, never by a form in place.
 _CATALOG_CORRECTS = ("carriers.change_network", "carriers.change_hosting")
 
@@ -48,9 +67,9 @@ def ensure_roles() -> None:
     _ensure(DESK, reads_all | _named(_DESK_MAY))
     _ensure(AUDITOR, reads_all)
     kept = [name.format(act) for name in (*_CATALOG_KEEPS, _PLANS) for act in ("add", "change")]
-    _ensure(
-        CATALOG, _views(("carriers", "catalog")) | _named((*kept, *_CATALOG_CORRECTS, _PLANS.format("view")))
-    )
+    reads = (*_CATALOG_READS, _PLANS.format("view"))
+    _ensure(CATALOG, _views(("carriers", "catalog")) | _named((*kept, *_CATALOG_CORRECTS, *reads)))
+    _ensure(CARRIER, set())
 
 
 def _ensure(name: str, permissions: set[Permission]) -> None:

@@ -53,6 +53,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "storefront.carrier_gate.CarrierGateMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -151,7 +152,7 @@ CONTENT_SECURITY_POLICY = {
 
 # --- REST API ---------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["storefront.api.keys.VendorKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["storefront.api.keys.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["storefront.api.parsing.JsonBodyParser"],
@@ -256,6 +257,11 @@ PAYMENT_PROVIDER_KEY = env.text("PAYMENT_PROVIDER_KEY")
 RELIST_AUTOMATICALLY = env.flag("CLEARLINE_RELIST_AUTOMATICALLY", default=True)
 # Whether vendors' webhooks may go to receivers on this machine, also by plain HTTP: for sandboxes and tests.
 WEBHOOKS_TO_LOOPBACK = env.flag("CLEARLINE_WEBHOOKS_TO_LOOPBACK", default=False)
+# How many phones' numbers one client may look up in ten minutes on the page, and one key of the API in an hour.
+IMEI_CHECKS_PER_CLIENT = env.int_between(
+    "CLEARLINE_IMEI_CHECKS_PER_CLIENT", default=30, low=1, high=1_000_000
+)
+IMEI_CHECKS_PER_KEY = env.int_between("CLEARLINE_IMEI_CHECKS_PER_KEY", default=1000, low=1, high=1_000_000)
 # Between the sale and the capture of its money, in seconds of business time.
 CAPTURE_DELAY_S = env.int_between("CLEARLINE_CAPTURE_DELAY_S", default=3600, low=0, high=604_800)
 # By when the desk decides on a held order, in seconds of business time, and whether one that it forgot is refunded.
@@ -266,6 +272,11 @@ HELD_ORDER_REFUND_WHEN_OVERDUE = env.flag("CLEARLINE_HELD_ORDER_REFUND_WHEN_OVER
 # For so long the waitlist keeps the address of somebody who was told, or who left, in days of business time.
 WAITLIST_KEEP_DAYS = env.int_between("CLEARLINE_WAITLIST_KEEP_DAYS", default=30, low=1, high=365)
 
+# A record that was last checked so many days before the day asked about gets a word of caution beside its verdicts.
+REFERENCE_STALE_AFTER_DAYS = env.int_between(
+    "CLEARLINE_REFERENCE_STALE_AFTER_DAYS", default=365, low=1, high=36_500
+)
+
 # Who reacts to which event: event name -> functions called with the payload, each as its own outbox row.
 # They are checked at start (authorization.checks).
 OUTBOX_HANDLERS: dict[str, list[str]] = {
@@ -274,7 +285,9 @@ OUTBOX_HANDLERS: dict[str, list[str]] = {
     "authority.reinstated": ["storefront.recalls.take_back_recalls"],
     "sweep.planned": ["authorization.sweeps.plan_on"],
     "sweep.chunk_planned": ["authorization.sweeps.run_chunk"],
-    "removal.approved": ["authorization.sweeps.start_approved"],
+    "acceptance.to_tell": ["storefront.acceptances_told.tell_of_moves"],
+    "acceptance.to_follow": ["authorization.acceptances.following.follow_on"],
+    "removal.settled": ["authorization.sweeps.start_approved"],
     "reconcile.due": ["authorization.reconciler.on_due"],
     "authority.withdrawn": [
         "storefront.withdrawals.hold_unshipped_orders",
@@ -318,7 +331,10 @@ UNFOLD = {
     "SITE_SYMBOL": "verified_user",
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "storefront.admin.dashboard.dashboard",
-    "SIDEBAR": {"show_search": True, "navigation": "storefront.admin.desk.navigation"},
+    "SIDEBAR": {
+        "show_search": "storefront.admin.desk.may_search",
+        "navigation": "storefront.admin.desk.navigation",
+    },
 }
 
 # --- Logs -------------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ other side does, a call ends in time, follows no redirect and reads little.
 
 import functools
 import ipaddress
+import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -162,7 +164,7 @@ class _CheckedNetwork(httpcore.NetworkBackend):
 
     def _resolve(self, host: str, port: int) -> list[IPAddress]:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = _look_up(host, port, within_s=min(CONNECT_S, self.ends_at - time.monotonic()))
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"The name {host} is not known.") from error
         addresses = list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in found))
@@ -209,6 +211,29 @@ class _TimedStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _look_up(host: str, port: int, *, within_s: float) -> list[Any]:
+    """What `socket.getaddrinfo` says, which knows no limit of time. Raises ConnectTimeout, OSError, UnicodeError.
+
+    A lookup that does not end is left to its thread; the resolver gives up on it some time later.
+    """
+    heard: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            heard.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except Exception as error:
+            heard.put(error)
+
+    threading.Thread(target=ask, name="webhook-lookup", daemon=True).start()
+    try:
+        found = heard.get(timeout=max(0.0, within_s))
+    except queue.Empty:
+        raise httpcore.ConnectTimeout(f"The name {host} was not resolved in time.") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """The compliance desk: the admin of the staff, one module per screen. Importing it registers them all."""
 
 from storefront.admin import (  # noqa: F401  each registers its screen
+    acceptances,
     affiliations,
     agreements,
     approvals,
@@ -20,6 +21,7 @@ from storefront.admin import (  # noqa: F401  each registers its screen
     policies,
     recalls,
     reconciler,
+    reference_imports,
     sweeps,
     waitlist,
     webhooks,

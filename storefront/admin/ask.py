@@ -25,7 +25,9 @@ from authorization.decisions import Answer, DecisionUnavailable, InvalidQuestion
 from authorization.models import Decision, Fact
 from authorization.rules import Question
 from carriers.models import HostCarrier
+from carriers.verdict_words import describe
 from catalog.models import Channel, Condition, Listing, Organization, Variant
+from catalog.selectors import Judged, judged_for
 from storefront.admin.desk import InstantField, change_url, desk_page, require, site
 
 PERMISSION = "authorization.view_decision"
@@ -148,6 +150,14 @@ class Column:
     heading: str
     answer: Answer
     tree: explanations.Tree
+    # What the radio check reads, whether the policy demands anything of it or not.
+    radio: Judged | None
+
+    @property
+    def radio_words(self) -> str:
+        if self.radio is None:
+            return "The radio of the variant, or the network of the host, is not on record for this moment"
+        return describe(self.radio.verdict)
 
 
 def ask(request: HttpRequest) -> HttpResponse:
@@ -357,8 +367,18 @@ def _column(
             else "before anything was recorded"
         )
     return Column(
-        f"Valid {when if valid_at is None else f'at {when}'}, {knowing}", answer, explanations.explain(answer)
+        f"Valid {when if valid_at is None else f'at {when}'}, {knowing}",
+        answer,
+        explanations.explain(answer),
+        _judged(question, at=answer.valid_at, known_at=answer.revision),
     )
+
+
+def _judged(question: Question, *, at: datetime, known_at: int) -> Judged | None:
+    variants = Variant.objects.filter(pk=question.variant_id)
+    hosts = HostCarrier.objects.filter(pk=question.host_id)
+    found = judged_for(variants, hosts, at=at, known_at=known_at)
+    return found.get((question.variant_id, question.host_id))
 
 
 def _with_links(check: explanations.Check, request: HttpRequest) -> explanations.Check:

@@ -13,7 +13,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -32,6 +32,8 @@ from authorization.facts import InvalidFact
 from authorization.models import Fact
 from authorization.rules import ALL, REASON_CODES
 from carriers.versions import FOREVER
+from storefront.carrier_gate import HOME as CARRIER_HOME
+from storefront.carrier_gate import member_on
 from storefront.requests import actor_of
 
 # Unfold puts its own in the place of Django's when it starts.
@@ -42,6 +44,8 @@ class DeskAdmin(ModelAdmin):
     """A screen: nothing is deleted, and nothing is added or changed unless the screen says how."""
 
     actions: tuple[str, ...] = ()
+    # Rows of other tables that stand on this screen's own pages.
+    shows: tuple[type[Model], ...] = ()
     # What no address may filter by: whether rows are found would tell it letter by letter.
     secret_fields: tuple[str, ...] = ()
     list_per_page = 50
@@ -84,6 +88,9 @@ class DeskAdmin(ModelAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Each row of a list gets its own buttons (desk/row_actions.html shows them)."""
+        if any("\x00" in text for name, values in request.GET.lists() for text in (name, *values)):
+            # PostgreSQL keeps none, and says so only when the list is read.
+            raise BadRequest("A filter holds a NUL character; take it out of the address.")
         changelist = super().get_changelist_instance(request)
         if actions := self.get_actions_row(request):
             prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
@@ -298,8 +305,9 @@ def act_page(
     form_class: type[ActForm],
     *,
     title: str,
-    permission: str,
+    permission: str | None,
     subject: Any = None,
+    original: Model | None = None,
     intro: str = "",
     initial: Mapping[str, Any] | None = None,
     done_url: str = "",
@@ -309,10 +317,13 @@ def act_page(
 ) -> HttpResponse:
     """The page of one act: the form, then the act. A refused input comes back with all that was typed.
 
+    `permission` is None where the screen has asked who may act itself. `original` is the row that the page is of, where
+    the form's subject is more than that.
     `impact` says what the act would bring, for the page to show above the form. Where it refuses, so would the act.
     While the engine cannot decide, the page says that nothing was done, and answers 503.
     """
-    require(request, permission)
+    if permission is not None:
+        require(request, permission)
     is_decided = True
     if request.method == "POST":
         form = form_class(request.POST, subject=subject)
@@ -338,7 +349,7 @@ def act_page(
         shown = {}
     except DecisionUnavailable:
         shown, is_decided = {}, False
-    context |= {"form": form, "intro": intro, "cancel_url": back, "original": subject, **shown}
+    context |= {"form": form, "intro": intro, "cancel_url": back, "original": original or subject, **shown}
     if not is_decided:
         return undecided_page(screen, request, title=title, **context)
     return desk_page(screen, request, "desk/act.html", title=title, **context)
@@ -411,6 +422,7 @@ _SHOP_WORDS: dict[str, str] = {
     "OFFER_CHANGED": "The vendor had changed the offer",
     "PRICE_CHANGED": "The price had changed",
     "PLAN_NOT_ON_SALE": "The plan was no longer sold",
+    "PLAN_DOES_NOT_FIT": "The plan did not work on the phone",
     "CURRENCIES_DIFFER": "Priced in two currencies",
     "OUT_OF_STOCK": "Not enough in stock",
     "CART_EMPTY": "The cart was empty",
@@ -452,6 +464,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("Agreements", "handshake", "authorization.agreementversion"),
             ("Affiliations", "account_tree", "authorization.affiliationversion"),
+            ("Technical acceptances", "task", "authorization.acceptance"),
             ("Carrier approvals", "cell_tower", "authorization.approvalversion"),
             ("Equipment authorizations", "verified_user", "authorization.equipmentversion"),
             ("Holds", "front_hand", "authorization.holdversion"),
@@ -488,13 +501,18 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("Organizations", "apartment", "catalog.organization"),
             ("Vendor keys", "key", "storefront.vendorkey"),
+            ("Carriers' keys", "vpn_key", "storefront.carrierkey"),
+            ("Carriers' people", "badge", "storefront.carriermember"),
             ("Webhook endpoints", "webhook", "storefront.webhookendpoint"),
             ("Webhook deliveries", "outgoing_mail", "storefront.webhookdelivery"),
             ("Devices", "smartphone", "catalog.device"),
             ("Variants", "memory", "catalog.variant"),
+            ("Imports", "upload_file", "storefront.referenceimport"),
+            ("Sources", "menu_book", "carriers.referencesource"),
             ("Host carriers", "settings_input_antenna", "carriers.hostcarrier"),
             ("Networks", "lan", "carriers.network"),
             ("Hostings", "hub", "carriers.hosting"),
+            ("Bands", "graphic_eq", "carriers.network"),
         ),
     ),
     (
@@ -513,11 +531,24 @@ _MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 )
 
 # Pages that are no list of rows: label -> name of the address. Who may read the rows of the model may see them.
-_PAGES = {"Ask the engine": "ask_the_engine", "Exposure": "exposure", "Numbers": "numbers"}
+_PAGES = {
+    "Ask the engine": "ask_the_engine",
+    "Exposure": "exposure",
+    "Numbers": "numbers",
+    "Bands": "bands",
+}
+
+
+def may_search(request: HttpRequest) -> bool:
+    """Whether the menu offers to search all screens: not to the people of a host carrier, who have one."""
+    return member_on(request) is None
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The menu, cut to what this person may read. Everything else is on the first page."""
+    if (member := member_on(request)) is not None:
+        own = {"title": "Technical acceptances", "icon": "task", "link": reverse(CARRIER_HOME)}
+        return [{"title": member.host.name, "separator": True, "collapsible": False, "items": [own]}]
     return [
         {
             "title": title,

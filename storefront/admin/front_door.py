@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import ModelAdmin
 
 from authorization import clock
+from authorization.acceptances.moves import MoveRefused
 from authorization.decisions import DecisionUnavailable
 from authorization.facts import InvalidFact
 from authorization.models import HoldTarget, PendingChange, Revocation
@@ -53,13 +54,19 @@ def withdraw(
     initial: dict[str, Any],
     subject: Any = None,
     back_url: str = "",
-    permission: str = MAY_WITHDRAW,
+    permission: str | None = MAY_WITHDRAW,
+    is_discreet: bool = False,
 ) -> HttpResponse:
-    """Both pages of one withdrawal, by what was pressed. `subject` is what it is about, as its form needs it."""
-    require(request, permission)
+    """Both pages of one withdrawal, by what was pressed. `subject` is what it is about, as its form needs it.
+
+    `permission` is None where the screen has asked who may act itself. `is_discreet`: of the impact nothing is shown
+    but how many offers fall, for somebody who is not of the shop.
+    """
+    if permission is not None:
+        require(request, permission)
     initial = {"word_received_at": clock.now().replace(microsecond=0), **initial}
     back_url = back_url or changelist_url(screen)
-    door = _Door(screen, request, form_class, title, about, initial, subject, back_url)
+    door = _Door(screen, request, form_class, title, about, initial, subject, back_url, is_discreet)
     try:
         return door.step()
     except DecisionUnavailable:
@@ -92,6 +99,7 @@ class _Door:
     initial: dict[str, Any]
     subject: Any
     back_url: str
+    is_discreet: bool
 
     def step(self) -> HttpResponse:
         at = clock.now()
@@ -109,7 +117,7 @@ class _Door:
             if step == "confirm":
                 return self._do(form, at)
             preview = self._preview(form, at)
-            moved = None if step in ("look", "back") else _difference(form, preview.impact)
+            moved = None if step in ("look", "back") else self._difference(form, preview)
             if step in ("look", "back") or moved:
                 return self._ask(form, preview, moved)
             return self._confirm(form, preview)
@@ -117,9 +125,13 @@ class _Door:
             shown = {field.name for field in form.visible_fields()}
             form.add_error(error.field if error.field in shown else None, error.message)
             return self._ask(form, None)
+        except MoveRefused as error:
+            form.add_error(None, error.message)
+            form.look_again()
+            return self._ask(form, None)
         except WorldMoved:
             preview = self._preview(form, clock.now())
-            moved = _difference(form, preview.impact)
+            moved = self._difference(form, preview)
             return self._ask(
                 form, preview, moved or Difference(("The evidence behind an offer has changed.",))
             )
@@ -140,7 +152,7 @@ class _Door:
             return self._ask(form, None)
         try:
             return self._ask(form, self._preview(form, at))
-        except InvalidFact as error:
+        except (InvalidFact, MoveRefused) as error:
             messages.error(self.request, error.message)
             return HttpResponseRedirect(self.back_url)
 
@@ -152,12 +164,14 @@ class _Door:
             digest=self.request.POST.get("digest", ""),
             token=self.request.POST.get("token", ""),
             requested_by=word["requested_by"],
-            word_received_at=word["word_received_at"],
+            # Whoever speaks for themselves has said it now.
+            word_received_at=min(word["word_received_at"], at),
             note=word["note"],
             by=by,
             at=at,
             effective_at=form.takes_effect_at(),
         )
+        form.was_recorded(revocation)
         messages.success(self.request, _say_done(form, revocation))
         may_see = self.request.user.has_perm("authorization.view_revocation")
         return HttpResponseRedirect(change_url(revocation) if may_see else self.back_url)
@@ -172,7 +186,7 @@ class _Door:
             return None
         try:
             return self._preview(form, at)
-        except InvalidFact:
+        except (InvalidFact, MoveRefused):
             return None
 
     def _ask(
@@ -193,11 +207,18 @@ class _Door:
         )
         return self._show("desk/withdraw_confirm.html", form, preview, said=said)
 
+    def _difference(self, form: WithdrawalForm, preview: WithdrawalPreview) -> Difference | None:
+        return _difference(form, preview.impact, is_named=not self.is_discreet)
+
     def _show(
         self, template: str, form: WithdrawalForm, preview: WithdrawalPreview | None, **context: Any
     ) -> HttpResponse:
         if preview is not None:
-            context |= _preview_context(preview) | {"seen": _seen(form, preview.impact)}
+            context["seen"] = _seen(form, preview.impact, is_named=not self.is_discreet)
+            if self.is_discreet:
+                context |= {"preview": preview, "returning": len(preview.impact.returns)}
+            else:
+                context |= _preview_context(preview)
             context["unknown_attributes"] = _unknown_attributes(form)
         return desk_page(
             self.screen,
@@ -207,6 +228,7 @@ class _Door:
             about=self.about,
             form=form,
             cancel_url=self.back_url,
+            is_discreet=self.is_discreet,
             may_see_orders=self.request.user.has_perm("storefront.view_order"),
             **context,
         )
@@ -249,22 +271,22 @@ def _say_done(form: WithdrawalForm, revocation: Revocation) -> str:
 # --- what moved ---------------------------------------------------------------------------------------------
 
 
-def _seen(form: WithdrawalForm, impact: Preview) -> str:
+def _seen(form: WithdrawalForm, impact: Preview, *, is_named: bool) -> str:
     parts = [getattr(impact, name) for name, _ in _PARTS]
     seen: dict[str, Any] = {"asked": form.asked(), "counts": [len(part) for part in parts]}
-    if sum(map(len, parts)) <= COMPARED:
+    if is_named and sum(map(len, parts)) <= COMPARED:
         seen |= {name: list(getattr(impact, name).offer_ids) for name, _ in _PARTS}
     return json.dumps(seen)
 
 
-def _difference(form: WithdrawalForm, impact: Preview) -> Difference | None:
+def _difference(form: WithdrawalForm, impact: Preview, *, is_named: bool) -> Difference | None:
     """None when the page before showed the same, showed something else that was asked for, or there was none."""
-    before, now = _read_seen(form.cleaned_data["seen"]), _read_seen(_seen(form, impact))
+    before, now = _read_seen(form.cleaned_data["seen"]), _read_seen(_seen(form, impact, is_named=is_named))
     if before == now or not before or before.get("asked") != now["asked"]:
         return None
     lines: list[str] = []
     for name, said in _PARTS:
-        if name in before and name in now:
+        if is_named and name in before and name in now:
             lines += _moved(said, set(before[name]), getattr(impact, name))
     if not lines:
         fell, survived = len(impact.falls), len(impact.survives)

@@ -1,4 +1,4 @@
-"""Keys of the vendors' API. The secret is on one page, once."""
+"""Keys of the API, of vendors and of host carriers. The secret is on one page, once."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,13 +8,20 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelect2Widget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from authorization import clock
 from authorization.actors import Actor
+from carriers.models import HostCarrier
 from catalog.models import Organization
 from storefront import accounts
-from storefront.accounts import InvalidKey
+from storefront.acceptance_access import DUTIES
+from storefront.accounts import Duties, InvalidKey
 from storefront.admin.desk import (
     ActForm,
     InstantField,
@@ -25,20 +32,37 @@ from storefront.admin.desk import (
     require,
     subject_or_404,
 )
-from storefront.models import VendorKey
+from storefront.models import CarrierDuties, CarrierKey, VendorKey
 from storefront.requests import actor_of
 
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=5 * 365)
 
 
-class KeyForm(ActForm):
-    submit_label = "Make the key"
+class DutiesField(forms.MultipleChoiceField):
+    """What somebody does in the name of a host carrier."""
 
-    vendor = forms.ModelChoiceField(
-        Organization.objects.filter(kind=Organization.Kind.VENDOR).order_by("name"),
-        widget=UnfoldAdminSelect2Widget,
-    )
+    def __init__(self) -> None:
+        super().__init__(
+            choices=[(field, party.label) for _, field, party in DUTIES],
+            widget=UnfoldAdminCheckboxSelectMultipleWidget,
+            help_text="Each duty makes the moves of its own party, and no others",
+        )
+
+    def clean(self, value: Any) -> Duties:
+        return Duties(**dict.fromkeys(super().clean(value), True))
+
+
+def say_duties(row: CarrierDuties) -> str:
+    return ", ".join(name for name, field, _ in DUTIES if getattr(row, field))
+
+
+class KeyForm(ActForm):
+    """What keys of all kinds are asked; each kind adds whose it is."""
+
+    submit_label = "Make the key"
+    field_order = ("vendor", "host", "duties")
+
     label = forms.CharField(
         max_length=64, widget=UnfoldAdminTextInputWidget, help_text="Where it is used, e.g. stock system"
     )
@@ -53,49 +77,72 @@ class KeyForm(ActForm):
             )
         return expires_at
 
+    def make(self, *, by: Actor, at: datetime) -> tuple[Any, str]:
+        """The key and its secret. Raises InvalidKey."""
+        raise NotImplementedError
+
+
+class VendorKeyForm(KeyForm):
+    vendor = forms.ModelChoiceField(
+        Organization.objects.filter(kind=Organization.Kind.VENDOR).order_by("name"),
+        widget=UnfoldAdminSelect2Widget,
+    )
+
+    def make(self, *, by: Actor, at: datetime) -> tuple[VendorKey, str]:
+        return accounts.make_vendor_key(**self.cleaned_data, by=by, at=at)
+
+
+class CarrierKeyForm(KeyForm):
+    host = forms.ModelChoiceField(
+        HostCarrier.objects.order_by("name"), widget=UnfoldAdminSelectWidget, label="Host carrier"
+    )
+    duties = DutiesField()
+
+    def make(self, *, by: Actor, at: datetime) -> tuple[CarrierKey, str]:
+        return accounts.make_carrier_key(**self.cleaned_data, by=by, at=at)
+
 
 class RevokeForm(ActForm):
     submit_label = "Revoke the key"
-    subject: VendorKey
+    subject: VendorKey | CarrierKey
 
     def run(self, *, by: Actor, at: datetime) -> str:
-        accounts.revoke_vendor_key(key=self.subject, by=by, at=at)
+        if isinstance(self.subject, CarrierKey):
+            accounts.revoke_carrier_key(key=self.subject, by=by, at=at)
+        else:
+            accounts.revoke_vendor_key(key=self.subject, by=by, at=at)
         return f"{self.subject} is revoked: the next request with it is refused."
 
 
-@admin.register(VendorKey)
-class VendorKeyAdmin(ReadOnlyAdmin):
+class KeyAdmin(ReadOnlyAdmin):
+    """What the screens of all keys share. `owner` is the field that says whose they are."""
+
+    owner = ""
+    form_class: type[KeyForm]
+    # Parts that only one kind has, behind the owner.
+    own_columns: tuple[str, ...] = ()
     secret_fields = ("key_hash",)
-    list_display = ("vendor", "label", "shown_as", "show_state", "created_at", "expires_at", "last_used_at")
-    list_filter = ("vendor", ("revoked_at", admin.EmptyFieldListFilter))
-    list_select_related = ("vendor",)
-    search_fields = ("vendor__name", "label", "prefix", "last_four")
     ordering = ("-id",)
-    fields = (
-        "vendor",
-        "label",
-        "prefix",
-        "last_four",
-        "created_at",
-        "expires_at",
-        "revoked_at",
-        "last_used_at",
-    )
     actions_row = actions_detail = ("revoke",)
 
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        columns = ("label", "shown_as", "show_state", "created_at", "expires_at", "last_used_at")
+        return (self.owner, *self.own_columns, *columns)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        columns = ("label", "prefix", "last_four", "created_at", "expires_at", "revoked_at", "last_used_at")
+        return (self.owner, *self.own_columns, *columns)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("storefront.add_vendorkey"))
+        return bool(request.user.has_perm(self._permission("add")))
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        return self.make_key(request)
-
-    def make_key(self, request: HttpRequest) -> HttpResponse:
-        require(request, "storefront.add_vendorkey")
+        require(request, self._permission("add"))
         at = clock.now()
-        form = KeyForm(request.POST or None, initial={"expires_at": at + USUAL_LIFE})
+        form = self.form_class(request.POST or None, initial={"expires_at": at + USUAL_LIFE})
         if request.method == "POST" and form.is_valid():
             try:
-                key, secret = accounts.make_vendor_key(**form.cleaned_data, by=actor_of(request), at=at)
+                key, secret = form.make(by=actor_of(request), at=at)
             except InvalidKey as error:
                 form.refuse(error.field, error.message)
             else:
@@ -106,6 +153,7 @@ class VendorKeyAdmin(ReadOnlyAdmin):
                     "desk/key.html",
                     title="The key",
                     key=key,
+                    whose=getattr(key, self.owner),
                     secret=secret,
                     done_url=changelist_url(self),
                 )
@@ -119,17 +167,20 @@ class VendorKeyAdmin(ReadOnlyAdmin):
             cancel_url=changelist_url(self),
         )
 
+    def _permission(self, act: str) -> str:
+        return f"{self.opts.app_label}.{act}_{self.opts.model_name}"
+
     @display(description="key")
-    def shown_as(self, key: VendorKey) -> str:
+    def shown_as(self, key: VendorKey | CarrierKey) -> str:
         return f"{key.prefix}…{key.last_four}"
 
     @display(description="state", label={"in force": "success", "revoked": "danger", "expired": "warning"})
-    def show_state(self, key: VendorKey) -> str:
+    def show_state(self, key: VendorKey | CarrierKey) -> str:
         if key.revoked_at:
             return "revoked"
         return "expired" if key.expires_at <= clock.now() else "in force"
 
-    def fits(self, action: str, row: VendorKey) -> bool:
+    def fits(self, action: str, row: VendorKey | CarrierKey) -> bool:
         return row.revoked_at is None
 
     @action(description="Revoke", icon="block", permissions=["act"], variant=ActionVariant.DANGER)
@@ -140,7 +191,31 @@ class VendorKeyAdmin(ReadOnlyAdmin):
             request,
             RevokeForm,
             title=f"Revoke key {key}",
-            permission="storefront.change_vendorkey",
+            permission=self._permission("change"),
             subject=key,
             intro="The next request with this key is refused. This cannot be undone; make a new key instead.",
         )
+
+
+@admin.register(VendorKey)
+class VendorKeyAdmin(KeyAdmin):
+    owner = "vendor"
+    form_class = VendorKeyForm
+    list_filter = ("vendor", ("revoked_at", admin.EmptyFieldListFilter))
+    list_select_related = ("vendor",)
+    search_fields = ("vendor__name", "label", "prefix", "last_four")
+
+
+@admin.register(CarrierKey)
+class CarrierKeyAdmin(KeyAdmin):
+    owner = "host"
+    own_columns = ("duties",)
+    readonly_fields = ("duties",)
+    form_class = CarrierKeyForm
+    list_filter = ("host", ("revoked_at", admin.EmptyFieldListFilter))
+    list_select_related = ("host",)
+    search_fields = ("host__name", "label", "prefix", "last_four")
+
+    @display(description="duties")
+    def duties(self, key: CarrierKey) -> str:
+        return say_duties(key)

@@ -21,7 +21,15 @@ from unfold.widgets import (
 from authorization import agreements, approvals, clock, policies
 from authorization.actors import Actor
 from authorization.holds import SUSPENDABLE
-from authorization.models import Assurance, Fact, HoldTarget, HoldVersion, PolicyVersion, ScopeTerm
+from authorization.models import (
+    Assurance,
+    Fact,
+    HoldTarget,
+    HoldVersion,
+    PolicyVersion,
+    Revocation,
+    ScopeTerm,
+)
 from authorization.policies import PolicyTerms
 from authorization.revocations import (
     WITHDRAWAL_REASONS,
@@ -110,6 +118,12 @@ class WithdrawalForm(forms.Form):
 
     def change(self, *, by: Actor, at: datetime) -> Change:
         raise NotImplementedError
+
+    def was_recorded(self, revocation: Revocation) -> None:
+        """Called once it is done."""
+
+    def look_again(self) -> None:
+        """Called when what it is about has moved: the page that comes back shows it as it is now."""
 
     def takes_effect_at(self) -> datetime | None:
         """When it is to take effect, if not at once."""

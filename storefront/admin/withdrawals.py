@@ -199,7 +199,7 @@ class RevocationAdmin(Beginnings, ReadOnlyAdmin):
         }
         at = clock.now()
         try:
-            reinstatements.check_undoable(revocation)
+            reinstatements.check_undoable(revocation, at=at)
             impact = revocations.preview(Undo(revocation.pk), at=at)
         except InvalidFact as error:
             messages.error(request, error.message)

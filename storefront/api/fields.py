@@ -5,6 +5,7 @@ Unknown members and near types (a number as text, a boolean as a number) are ref
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from authorization.software import sort_key
 from storefront.api.parsing import is_storable
 from storefront.api.problems import FieldError, Problem, field_errors, invalid
 
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _AMOUNT = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]{1,2})?")
 # What the column holds: twelve digits, two of them decimals.
 MAX_AMOUNT = Decimal("9999999999.99")
@@ -122,6 +124,17 @@ class Flag(serializers.BooleanField):
         if not isinstance(data, bool):
             raise serializers.ValidationError("Give true or false.", code="invalid")
         return data
+
+
+class Instant(serializers.DateTimeField):
+    """RFC 3339 with a zone. Without one it would be anybody's guess."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+            hint = "Give an instant with its zone, e.g. 2026-11-22T12:00:00Z."
+            raise serializers.ValidationError(hint, code="invalid")
+        instant: datetime = super().to_internal_value(value)
+        return instant
 
 
 class Amount(Text):

@@ -1,25 +1,139 @@
-"""GET /v1/hosts: the host carriers on which the shop sells service, and finding them by code."""
+"""GET /v1/hosts: the host carriers on which the shop sells service, with their networks; and finding them by code."""
 
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, ClassVar
 
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from carriers.models import HostCarrier, HostingVersion
+from carriers.cautions import network_cautions
+from carriers.models import HostCarrier, HostingVersion, NetworkVersion
+from carriers.selectors import bands_and_marks, hostings_of, networks_on_record
+from carriers.versions import FOREVER
+from storefront.api.fields import Members
+from storefront.api.times import rfc3339
+from storefront.api.verdicts import Day, end_of, present_cautions, present_edges
 from storefront.api.views import VendorView
+from storefront.models import PrepaidPlan
+from storefront.plans import plans_on_sale
+
+
+class HostsQuery(Members):
+    on = Day(required=False)
 
 
 class HostsView(VendorView):
+    """The networks of today, or of the day `on`."""
+
+    queries: ClassVar = {"GET": HostsQuery}
+
     def get(self, request: Request) -> Response:
-        data = [present_host(host) for host in served_hosts(at=self.at)]
+        on = self.query.get("on", self.at.date())
+        at = end_of(on) if "on" in self.query else self.at
+        hostings = hostings_of(settings.SHOP_MVNO, at=at)
+        hosts = HostCarrier.objects.filter(pk__in={row.head.host_id for row in hostings}).order_by("code")
+        hosts = hosts.prefetch_related("plmns")
+        networks, plans = networks_on_record(hosts, at=at), plans_by_host(at=at)
+        data = [
+            present_host(
+                host,
+                [row for row in hostings if row.head.host_id == host.pk],
+                networks.get(host.pk),
+                plans.get(host.pk, ()),
+                on=on,
+            )
+            for host in hosts
+        ]
         return Response({"data": data, "next_cursor": None, "has_more": False})
 
 
-def present_host(host: HostCarrier) -> dict[str, Any]:
-    return {"host": host.code, "name": host.name, "plmn": host.plmn}
+def present_host(
+    host: HostCarrier,
+    hostings: Iterable[HostingVersion],
+    network: NetworkVersion | None,
+    plans: Iterable[PrepaidPlan],
+    *,
+    on: date,
+) -> dict[str, Any]:
+    return {
+        "host": host.code,
+        "name": host.name,
+        "plmn": host.plmn,
+        "further_plmns": [
+            {"plmn": row.plmn, "note": row.note, "source": row.source, "confidence": row.confidence}
+            for row in host.plmns.all()
+        ],
+        "hostings": [
+            {
+                "product_name": row.head.product_name,
+                "plmn": row.plmn,
+                "apn": row.apn,
+                "source": row.source,
+                "confidence": row.confidence,
+                "valid_from": rfc3339(row.valid_from),
+                "valid_until": None if row.valid_until == FOREVER else rfc3339(row.valid_until),
+                "date_confidence": row.date_confidence,
+            }
+            for row in hostings
+        ],
+        "plans": [
+            {
+                "plan": plan.slug,
+                "name": plan.name,
+                "needs_voice": plan.needs_voice,
+                "needs_data": plan.needs_data,
+                "needs_voice_over_lte": plan.needs_volte,
+                "is_simulated": plan.is_simulated,
+            }
+            for plan in plans
+        ],
+        "network": None if network is None else _present_network(network, on=on),
+    }
+
+
+def plans_by_host(*, at: datetime) -> dict[int, list[PrepaidPlan]]:
+    """The plans that the shop sells at this instant, by host id and name."""
+    found: dict[int, list[PrepaidPlan]] = {}
+    for plan in plans_on_sale(at=at).select_related("hosting").order_by("name", "pk"):
+        found.setdefault(plan.hosting.host_id, []).append(plan)
+    return found
+
+
+def _present_network(network: NetworkVersion, *, on: date) -> dict[str, Any]:
+    bands, marks = bands_and_marks(network)
+    said = network_cautions(bands, marks, on=on, stale_after_days=settings.REFERENCE_STALE_AFTER_DAYS)
+    checked_at = network.head.checked_at
+    return {
+        "era": network.head.era,
+        "on": on.isoformat(),
+        "admission": network.admission,
+        "voice_over_lte_rule": network.ims_policy,
+        "circuit_switched_voice": [rat for rat in network.cs_voice.split(";") if rat],
+        "source": network.source,
+        "confidence": network.confidence,
+        "checked_at": rfc3339(checked_at) if checked_at else None,
+        "cautions": present_cautions(said),
+        "bands": [
+            {
+                "technology": row.rat,
+                "band": row.band,
+                "role": row.role,
+                "group": row.group,
+                "is_coverage_critical": row.is_coverage_critical,
+                "voice": row.voice,
+                "in_service_from": row.in_service_from or None,
+                "in_service_until": row.in_service_until.isoformat() if row.in_service_until else None,
+                "is_in_service": band.in_service(on),
+                **present_edges(row.rat, row.band),
+                "source": row.source,
+                "confidence": row.confidence,
+                "note": row.note,
+            }
+            for row, band in zip(network.bands.all(), bands, strict=True)
+        ],
+    }
 
 
 def served_hosts(*, at: datetime) -> list[HostCarrier]:

@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 from authorization.offers import ListingTerms
 from catalog.models import Channel, Condition, OfferState
+from catalog.selectors import find_variants
 from storefront.api.fields import Amount, Members, OneOf, Pattern, SoftwareVersion, Text, Whole, name_list
 from storefront.api.hosts import find_hosts
 from storefront.api.pagination import PageQuery
 from storefront.api.problems import FieldError, invalid
 from storefront.api.restrictions import check_names, territory_field
-from storefront.api.variants import find_variants
 from storefront.plans import SHOP_CURRENCY
 
 MAX_ON_HAND = 1_000_000

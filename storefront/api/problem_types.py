@@ -21,16 +21,23 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     ),
     "unauthenticated": ProblemType(
         401,
-        "A valid vendor key is needed",
+        "A valid key is needed",
         "The key is missing, unknown, revoked or expired.",
-        "Send `Authorization: Bearer sk_live_…`. If the key is right, it was revoked or has expired: "
+        "Send `Authorization: Bearer sk_live_…` (of a host carrier: `ck_live_…`). If the key is right, it was "
+        "revoked or has expired: "
         "ask the shop's desk for a new one.",
+    ),
+    "not_for_this_key": ProblemType(
+        403,
+        "This call is not for a key of this kind",
+        "Some calls are for vendors, some for host carriers; `detail` says for whom this one is.",
+        "Take a key of the right kind. GET /v1/me says whose key this is.",
     ),
     "not_found": ProblemType(
         404,
         "There is nothing here",
-        "No such path, or nothing of yours under this SKU or id.",
-        "Check the path, and the SKU letter by letter: upper and lower case differ.",
+        "No such path, or nothing of yours under this SKU, code or id.",
+        "Check the path, and the SKU or code letter by letter: upper and lower case differ.",
     ),
     "method_not_allowed": ProblemType(
         405,
@@ -62,11 +69,24 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "Another request on the same listing committed first. This one stored nothing.",
         "Read the listing again, then repeat the request if it is still what you want.",
     ),
+    "move_refused": ProblemType(
+        409,
+        "The technical acceptance does not allow this move now",
+        "It is in another state, the move is another party's, or it has moved since the version that you named. "
+        "Nothing was stored.",
+        "`moves_allowed` names what is open to you now. Read the acceptance again and send its present `version`.",
+    ),
+    "already_requested": ProblemType(
+        409,
+        "Acceptance of this build is under way already",
+        "The host carrier has an open request or an approval for the same variant, hardware and software.",
+        "Go on with the one that is there; of another build give its hardware revision or its range of software.",
+    ),
     "limit_reached": ProblemType(
         409,
         "There is no room for one more",
-        "You have as many of these as one vendor may have. Nothing was stored.",
-        "Delete one that you do not need, then send the request again.",
+        "You have as many of these as there may be. Nothing was stored.",
+        "Delete or withdraw one that you do not need, then send the request again; `detail` says what makes room.",
     ),
     "endpoint_disabled": ProblemType(
         409,
@@ -100,9 +120,16 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     ),
     "unsupported_media_type": ProblemType(
         415,
-        "The body is not JSON",
-        "This API reads application/json only.",
-        "Send `Content-Type: application/json` and a JSON object.",
+        "The body is not of a type that is read here",
+        "This API reads application/json; files of a technical acceptance are PDF, PNG, JPEG, plain text or CSV by "
+        "their content.",
+        "Send `Content-Type: application/json` and a JSON object; for a file see what `detail` says.",
+    ),
+    "too_many_requests": ProblemType(
+        429,
+        "Asked too often",
+        "As much has been asked as may be in this time. Nothing was done.",
+        "Send the request again after `Retry-After` seconds.",
     ),
     "internal_error": ProblemType(
         500,

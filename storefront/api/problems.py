@@ -21,6 +21,7 @@ from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
 from authorization.decisions import DecisionUnavailable, InvalidQuestion
+from authorization.facts import InvalidFact
 from authorization.offers import ListingMoved, ListingRemoved
 from catalog.listings import InvalidMove
 from storefront.api.problem_types import PROBLEM_TYPES
@@ -29,13 +30,14 @@ from storefront.webhooks import EndpointDisabled, InvalidEndpoint, TooManyEndpoi
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 5
-SEND_THE_KEY = "Send your key as: Authorization: Bearer sk_live_…"
+SEND_THE_KEY = "Send your key as: Authorization: Bearer sk_live_… (of a host carrier: ck_live_…)"
 
 logger = logging.getLogger(__name__)
 
 
 _CODE_OF_STATUS = {
     400: "invalid_request",
+    403: "not_for_this_key",
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
@@ -150,6 +152,10 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
             return problem_response(
                 request, "decision_unavailable", str(error) or _meaning("decision_unavailable")
             )
+        case InvalidFact():
+            # Of a row of a list an act says results[3].case.
+            pointer = "/" + error.field.replace("[", "/").replace("]", "").replace(".", "/")
+            return exception_handler(invalid([FieldError(pointer, "invalid", error.message)]), context)
         case InvalidQuestion():
             return exception_handler(invalid([_fault_of(error, request)]), context)
         case ListingMoved():
@@ -173,7 +179,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
         case exceptions.ValidationError():
             return exception_handler(invalid(field_errors(error.detail)), context)
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
-            # Set by the view from VendorKeyAuthentication.authenticate_header.
+            # Set by the view from KeyAuthentication.authenticate_header.
             headers = {"WWW-Authenticate": getattr(error, "auth_header", "Bearer")}
             no_key = isinstance(error, exceptions.NotAuthenticated)
             detail = f"No key was sent. {SEND_THE_KEY}" if no_key else str(error.detail)

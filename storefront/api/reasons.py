@@ -8,6 +8,10 @@ from django.conf import settings
 
 from authorization.models import AgreementVersion
 from catalog.models import Organization
+from catalog.selectors import Judged
+from storefront.api.verdicts import present_cautions
+
+RADIO_INCOMPATIBLE = "RADIO_INCOMPATIBLE"
 
 
 def own_documents(vendor: Organization, codes: Iterable[str]) -> frozenset[str]:
@@ -19,9 +23,18 @@ def own_documents(vendor: Organization, codes: Iterable[str]) -> frozenset[str]:
     return frozenset(held.values_list("head__code", flat=True))
 
 
-def present_reasons(reasons: Iterable[Mapping[str, Any]], own: frozenset[str]) -> list[dict[str, Any]]:
-    """Each once: of records that are not named to the vendor, several may read alike."""
+def present_reasons(
+    reasons: Iterable[Mapping[str, Any]], own: frozenset[str], *, radio: Judged | None = None
+) -> list[dict[str, Any]]:
+    """Each once: of records that are not named to the vendor, several may read alike.
+
+    `radio`: the verdict that a refusal for the radio used; how sure it is stands beside that reason.
+    """
     shown = [present_reason(reason, own) for reason in reasons]
+    if radio is not None:
+        for each in shown:
+            if each["code"] == RADIO_INCOMPATIBLE:
+                each["cautions"] = present_cautions(radio.cautions)
     return list(
         {(each["code"], each["message"], each["cure"], each.get("document")): each for each in shown}.values()
     )

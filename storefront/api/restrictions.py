@@ -13,13 +13,14 @@ from rest_framework.response import Response
 
 from authorization.decisions import Answer, DecisionUnavailable, decide_many, question_for
 from carriers.models import HostCarrier
-from catalog.models import Channel, Condition, Organization
+from catalog.models import Channel, Condition, Organization, Variant
+from catalog.selectors import Judged, find_variants, judged_for
 from storefront.api.fields import Members, OneOf, Pattern, SoftwareVersion, Text, name_list, read_body
 from storefront.api.hosts import find_hosts, served_hosts, unknown_host_message
 from storefront.api.problems import RETRY_AFTER_S, FieldError, Problem, invalid, json_pointer
-from storefront.api.reasons import own_documents, present_reasons
+from storefront.api.reasons import RADIO_INCOMPATIBLE, own_documents, present_reasons
 from storefront.api.times import rfc3339
-from storefront.api.variants import find_variants, unknown_variant_messages
+from storefront.api.variants import unknown_variant_messages
 from storefront.api.views import VendorView
 
 MAX_QUESTIONS = 100
@@ -111,6 +112,7 @@ def answer_questions(
     )
     check_decided(answers)
     own = own_documents(vendor, (reason.document for answer in answers for reason in answer.reasons))
+    judged = _judged_refusals([(variants[each["variant"]], host) for each, host in points], answers, at=at)
     results = []
     for start, end, each in zip([0, *ends], ends, asked, strict=False):
         pairs = list(zip(points[start:end], answers[start:end], strict=True))
@@ -121,7 +123,9 @@ def answer_questions(
                 "valid_at": rfc3339(at),
                 "revision": answers[start].revision,
                 "restrictions": [
-                    _present_restriction(each, host, answer, own)
+                    _present_restriction(
+                        each, host, answer, own, judged.get((variants[each["variant"]].pk, host.pk))
+                    )
                     for (_, host), answer in pairs
                     if not answer.is_allowed
                 ],
@@ -169,8 +173,21 @@ def undecided() -> Problem:
     return Problem("decision_unavailable", detail)
 
 
+def _judged_refusals(
+    pairs: Sequence[tuple[Variant, HostCarrier]], answers: Sequence[Answer], *, at: datetime
+) -> dict[tuple[int, int], Judged]:
+    """The verdicts that refused, by (variant id, host id), as known when it was decided; no query where none did."""
+    refused = [
+        pair for pair, answer in zip(pairs, answers, strict=True) if RADIO_INCOMPATIBLE in answer.reason_codes
+    ]
+    if not refused:
+        return {}
+    variants, hosts = zip(*refused, strict=True)
+    return judged_for(set(variants), set(hosts), at=at, known_at=answers[0].revision)
+
+
 def _present_restriction(
-    asked: dict[str, Any], host: HostCarrier, answer: Answer, own: frozenset[str]
+    asked: dict[str, Any], host: HostCarrier, answer: Answer, own: frozenset[str], radio: Judged | None
 ) -> dict[str, Any]:
     return {
         "host": host.code,
@@ -178,5 +195,5 @@ def _present_restriction(
         "condition": asked["condition"],
         "channel": asked["channel"],
         "software": asked["software"],
-        "reasons": present_reasons((reason.as_json() for reason in answer.reasons), own),
+        "reasons": present_reasons((reason.as_json() for reason in answer.reasons), own, radio=radio),
     }

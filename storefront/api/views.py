@@ -1,4 +1,4 @@
-"""What every call of a vendor shares: deny first, then read the query, then act."""
+"""What every call shares: deny first, then read the query, then act."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
@@ -9,21 +9,28 @@ from rest_framework.views import APIView
 
 from authorization import clock
 from storefront.api.fields import Members, read_query
-from storefront.api.keys import VendorPrincipal
+from storefront.api.keys import CarrierPrincipal, Principal, VendorPrincipal
+from storefront.api.problems import Problem
+
+_WHOSE: dict[type, str] = {VendorPrincipal: "vendors", CarrierPrincipal: "host carriers"}
 
 
-class VendorView(APIView):
-    """Who may call, and in which format, stands in settings.REST_FRAMEWORK."""
+class KeyedView(APIView):
+    """A call with a key. Who may call, and in which format, stands in settings.REST_FRAMEWORK."""
 
+    # Whose keys open it. A route says so itself: one that forgets to opens to nobody.
+    open_to: ClassVar[tuple[type, ...]] = ()
     # method -> the query parameters it takes; a method that is not named takes none
     queries: ClassVar[Mapping[str, type[Members]]] = {}
 
-    caller: VendorPrincipal
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        self.caller = cast(VendorPrincipal, request.user)
+        self.principal = cast(Principal, request.user)
+        if not isinstance(self.principal, self.open_to):
+            whose = " and ".join(_WHOSE[kind] for kind in self.open_to) or "nobody"
+            raise Problem("not_for_this_key", f"This call is for keys of {whose}.")
         self.at = clock.now()
         method = "GET" if request.method == "HEAD" else str(request.method)
         self.query = read_query(request, self.queries.get(method, Members))
@@ -40,3 +47,13 @@ class VendorView(APIView):
             "Cache-Control": "private, no-cache",
             "Vary": "Accept, Authorization",
         }
+
+
+class VendorView(KeyedView):
+    """A call for vendors' keys only."""
+
+    open_to: ClassVar[tuple[type, ...]] = (VendorPrincipal,)
+
+    @property
+    def caller(self) -> VendorPrincipal:
+        return cast(VendorPrincipal, self.principal)

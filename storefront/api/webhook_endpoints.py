@@ -1,6 +1,5 @@
 """/v1/webhook-endpoints: where a vendor wants its events sent, and how that went."""
 
-import re
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -10,27 +9,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from storefront import webhooks
-from storefront.api.fields import Distinct, Flag, Members, OneOf, Text, read_body
+from storefront.api.fields import Distinct, Flag, Instant, Members, OneOf, Text, read_body
 from storefront.api.pagination import PageQuery, read_latest
 from storefront.api.problems import Problem
 from storefront.api.times import rfc3339
 from storefront.api.views import VendorView
 from storefront.models import WebhookDelivery, WebhookEndpoint
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _BY_US = "It follows from what happens to the endpoint; nobody writes it."
 _BY_ROTATION = "We make the secret: POST /v1/webhook-endpoints/{id}/rotate-secret."
-
-
-class Instant(serializers.DateTimeField):
-    """RFC 3339 with a zone. Without one it would be anybody's guess."""
-
-    def to_internal_value(self, value: Any) -> datetime:
-        if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-            hint = "Give an instant with its zone, e.g. 2026-11-22T12:00:00Z."
-            raise serializers.ValidationError(hint, code="invalid")
-        instant: datetime = super().to_internal_value(value)
-        return instant
 
 
 def _event_types() -> serializers.ListField:

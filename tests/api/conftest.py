@@ -121,6 +121,21 @@ def caller_of(vendor: Organization) -> Caller:
     return Caller(secret)
 
 
+def carrier_caller(host: HostCarrier, *duties: str) -> Caller:
+    """Somebody of a host carrier; without duties all of them."""
+    at = clock.now()
+    given = accounts.Duties(**{f"is_{name}": True for name in duties or ("desk", "lab", "approver")})
+    _, secret = accounts.make_carrier_key(
+        host=host,
+        label="test",
+        duties=given,
+        by=factories.BUILDER,
+        at=at,
+        expires_at=at + timedelta(days=1),
+    )
+    return Caller(secret)
+
+
 @pytest.fixture
 def api(world: SmallWorld) -> Caller:
     return caller_of(world.vendor)

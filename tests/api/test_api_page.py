@@ -64,8 +64,8 @@ def test_the_session_leads_from_a_key_to_a_live_listing(db: None) -> None:
     key = caller_of(vendor).secret
 
     answers = [run(words, key) for words in commands()]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 201, 200, 200, 200]
-    _, variants, hosts, restrictions, _, published, listing, decisions = (
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 201, 200, 200, 200, 200]
+    _, variants, hosts, restrictions, _, published, listing, decisions, checked = (
         json.loads(answer.content) for answer in answers
     )
     assert [row["model_number"] for row in variants["data"]] == ["SM-G920T"]
@@ -73,6 +73,7 @@ def test_the_session_leads_from_a_key_to_a_live_listing(db: None) -> None:
     assert restrictions["restrictions"] == []
     assert published["status"] == listing["status"] == "LIVE"
     assert decisions["data"][0]["outcome"] == "allow"
+    assert (checked["kind"], checked["number"]["tac"]) == ("unknown_model", "00100001")
 
 
 def table_after(heading: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -13,8 +14,8 @@ from catalog.models import Listing
 from seeds import factories
 from storefront import accounts
 from storefront.api import urls
-from storefront.models import VendorKey
-from tests.api.conftest import Caller, SmallWorld, caller_of, problem
+from storefront.models import CarrierKey, VendorKey
+from tests.api.conftest import Caller, SmallWorld, caller_of, carrier_caller, problem
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW")
 PUBLIC = {"api-problems", "api-problem"}
@@ -31,6 +32,9 @@ def paths_of(patterns: list[URLPattern]) -> dict[str, str]:
         .replace("<uuid:endpoint_id>", "7d444840-9dc0-11d1-b245-5ffdce74fad2")
         .replace("<uuid:event_id>", "7d444840-9dc0-11d1-b245-5ffdce74fad3")
         .replace("<path:rest>", "no/such")
+        .replace("<str:acceptance_code>", "TA-2016-0001")
+        .replace("<str:sha256>", "ab" * 32)
+        .replace("<str:name>", "maker-px9-u1")
         for pattern in patterns
     }
 
@@ -53,6 +57,83 @@ def test_every_route_refuses_strangers(stranger: Caller, name: str, method: str)
     assert response.status_code == 401
     assert response["Content-Type"] == "application/problem+json"
     assert response["WWW-Authenticate"].startswith("Bearer")
+
+
+# --- whose keys open what -----------------------------------------------------------------------------------
+
+VENDORS, CARRIERS = "vendors", "carriers"
+# A new route is refused by the tests below until it stands here: whose keys are not refused by it.
+OPEN_TO: dict[str, set[str]] = {
+    **{name: {VENDORS} for name in set(PATHS) - PUBLIC - UNKNOWN},
+    **{name: {VENDORS, CARRIERS} for name in PATHS if name.startswith("api-acceptance")},
+    "api-me": {VENDORS, CARRIERS},
+    "api-imei-checks": {VENDORS, CARRIERS},
+}
+CALLERS = {
+    "a vendor": VENDORS,
+    "another vendor": VENDORS,
+    "the host": CARRIERS,
+    "another host": CARRIERS,
+    "an expired key of a vendor": None,
+    "a revoked key of a vendor": None,
+    "an expired key of a host": None,
+    "a revoked key of a host": None,
+}
+
+
+@pytest.fixture
+def callers(world: SmallWorld) -> dict[str, Caller]:
+    other = factories.OrganizationFactory.create(slug="vendor-two")
+    made = {
+        "a vendor": caller_of(world.vendor),
+        "another vendor": caller_of(other),
+        "the host": carrier_caller(world.north),
+        "another host": carrier_caller(world.south),
+    }
+    for name, make in (
+        ("vendor", lambda: caller_of(world.vendor)),
+        ("host", lambda: carrier_caller(world.north)),
+    ):
+        model: type[VendorKey] | type[CarrierKey] = VendorKey if name == "vendor" else CarrierKey
+        made[f"an expired key of a {name}"] = make()
+        model.objects.filter(pk=model.objects.latest("pk").pk).update(expires_at=clock.now())
+        made[f"a revoked key of a {name}"] = make()
+        model.objects.filter(pk=model.objects.latest("pk").pk).update(revoked_at=clock.now())
+    return made
+
+
+@pytest.mark.parametrize("name", sorted(set(PATHS) - PUBLIC - UNKNOWN))
+def test_every_route_opens_to_those_whom_it_names_and_to_nobody_else(
+    callers: dict[str, Caller], name: str
+) -> None:
+    assert set(callers) == set(CALLERS)
+    for who, kind in CALLERS.items():
+        for method in METHODS:
+            answer = callers[who].call(method, PATHS[name])
+            if kind is None:
+                assert answer.status_code == 401, (who, method)
+            elif kind not in OPEN_TO[name]:
+                assert answer.status_code == 403, (who, method)
+                assert method == "HEAD" or b"not_for_this_key" in answer.content, (who, method)
+            else:
+                assert answer.status_code not in (401, 500), (who, method)
+                # The sponsor asks: a carrier reads the same list.
+                assert answer.status_code != 403 or (name, method, kind) == (
+                    "api-acceptances",
+                    "POST",
+                    CARRIERS,
+                ), (who, method)
+
+
+@pytest.mark.parametrize("name", sorted(set(PATHS) - PUBLIC - UNKNOWN))
+def test_a_route_that_names_nobody_opens_to_nobody(
+    callers: dict[str, Caller], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [pattern] = [each for each in urls.urlpatterns if each.name == name]
+    view: Any = pattern.callback
+    monkeypatch.setattr(view.view_class, "open_to", ())
+    for who in ("a vendor", "the host"):
+        assert callers[who].get(PATHS[name]).status_code == 403
 
 
 @pytest.mark.parametrize("name", sorted(UNKNOWN))
@@ -105,6 +186,21 @@ def test_me(world: SmallWorld, api: Caller) -> None:
     assert api.secret not in json.dumps(body)
     assert body["key"]["expires_at"].endswith("Z")
     assert body["scopes"] == []
+
+
+def test_me_of_a_carrier(world: SmallWorld) -> None:
+    carrier = carrier_caller(world.north, "lab")
+    body = json.loads(carrier.get("/v1/me").content)
+    assert body["host"] == {"host": "north", "name": world.north.name}
+    assert body["duties"] == ["lab"]
+    assert "vendor" not in body
+    assert carrier.secret not in json.dumps(body)
+
+
+def test_a_carriers_key_without_its_prefix_is_no_key(world: SmallWorld, stranger: Caller) -> None:
+    secret = carrier_caller(world.north).secret
+    for wrong in (secret.replace("ck_live_", "sk_live_"), secret.removeprefix("ck_live_"), secret[:-1]):
+        problem(stranger.get("/v1/me", Authorization=f"Bearer {wrong}"), 401, "unauthenticated")
 
 
 def test_ledger_and_logs_name_the_vendor_and_the_request(world: SmallWorld, api: Caller) -> None:

@@ -267,3 +267,19 @@ def test_the_policy_of_2016_lets_pass_what_the_shut_gate_refuses(world: SmallWor
         **policies.POLICY_2016, by=factories.BUILDER, at=clock.now(), reason="to compare both"
     )
     assert ask(api, asked)["restrictions"] == []
+
+
+def test_a_refusal_for_the_radio_says_how_sure_its_verdict_is(world: SmallWorld, api: Caller) -> None:
+    """Never checked, like the network. Another reason has no such member."""
+    factories.make_policy(minimum_radio="FULL", at=clock.now())
+    factories.make_network(host=world.north, at=clock.now())
+    factories.make_radio(
+        variant=world.approved, at=clock.now(), bands=[("UMTS", "B4")], ims={world.north.code: "no"}
+    )
+    [restriction] = ask(api, question(world))["restrictions"]
+    [reason] = restriction["reasons"]
+    assert reason["code"] == "RADIO_INCOMPATIBLE"
+    assert [caution["code"] for caution in reason["cautions"]] == ["BANDS_STALE", "NETWORK_STALE"]
+    [other] = ask(api, question(world, territory="CA"))["restrictions"]
+    assert codes(other) != ["RADIO_INCOMPATIBLE"]
+    assert [reason["code"] for reason in other["reasons"] if "cautions" in reason] == ["RADIO_INCOMPATIBLE"]

@@ -1,5 +1,6 @@
 """The desk's one front door: every way authority ends is looked at, confirmed, perhaps waits, and can be gone back."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -157,7 +158,8 @@ def test_a_withdrawal_to_come_takes_nothing_away_and_can_be_cancelled(desk, seco
     assert act_url(agreements.current(world.agreement), "narrow") not in listed
     waiting = page(desk.get(list_url(PendingChange)))
     assert "Waiting 1</a>" in waiting
-    assert "takes effect in 1 day" in waiting
+    # Two days ahead, less what the test took: rounded to seconds.
+    assert re.search(r"takes effect in (1 day 23 h|2 days)", waiting)
     shown = page(desk.get(withdrawal_url(planned)))
     assert "Until then all of it stays on sale" in shown
     assert act_url(pending, "cancel") in shown
@@ -670,16 +672,20 @@ def test_a_band_of_a_network_that_goes_out_of_service_takes_what_rests_on_it(des
     url = act_url(network, "correct_network")
     typed = word(admission="open", version=version_on(desk, url), until_LTE_B4="2020-01-01")
     assert "group of such a band is one of" in page(
-        desk.post(url, typed | {"more_bands": "LTE B71; umts; VoLTE; 2018-01", "step": "review"})
+        desk.post(url, typed | {"more_bands": "LTE B71; umts; VoLTE; 2018-01; TMO18; H", "step": "review"})
     )
 
-    second, sends = review(desk, url, typed | {"more_bands": "LTE B71; lte_cov600; VoLTE; 2018-01"})
+    second, sends = review(desk, url, typed | {"more_bands": "LTE b71; lte_cov600; VoLTE; 2018-01; TMO18; H"})
     assert heard.listing.sku in page(second)
     assert desk.post(url, sends).status_code == 302
     outbox.pump()
 
     version = NetworkVersion.objects.current().get(head=network)
-    assert list(version.bands.order_by("position").values_list("band", flat=True)) == ["B4", "B71"]
+    columns = ("band", "is_coverage_critical", "source", "confidence")
+    assert list(version.bands.order_by("position").values_list(*columns)) == [
+        ("B4", False, "", ""),
+        ("B71", True, "TMO18", "H"),
+    ]
     assert state_of(heard) == OfferState.SUSPENDED
 
 

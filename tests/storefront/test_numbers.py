@@ -498,3 +498,17 @@ def test_a_token_that_cannot_work_stops_the_start(monkeypatch, value):
     with pytest.raises(ImproperlyConfigured) as refused:
         environment.token("CLEARLINE_METRICS_TOKEN")
     assert value not in str(refused.value)
+
+
+def test_a_scrape_does_not_add_up_the_same_pages_again(client, settings, provider):
+    settings.METRICS_TOKEN = TOKEN
+    measured(withdraw(make_sellable(), at=clock.now()), 0.5)
+    longest = 'clearline_withdrawal_step_seconds{quantile="1",step="unsellable"}'
+    assert values_of(scrape(client))[longest] == 0.5
+    with CaptureQueriesContext(connection) as asked:
+        assert values_of(scrape(client))[longest] == 0.5
+    assert not [query for query in asked.captured_queries if "storefront_webhookdelivery w" in query["sql"]]
+    assert not [query for query in asked.captured_queries if "COUNT(DISTINCT" in query["sql"]]
+    # What left a row behind since is counted at once.
+    measured(withdraw(make_sellable(), at=clock.now()), 2.5)
+    assert values_of(scrape(client))[longest] == 2.5

@@ -527,3 +527,51 @@ def test_what_is_still_to_come_or_was_cancelled_recalls_nothing(shipped, world, 
     payload = {"revocation_id": revocation.pk, "after_order_id": 0}
     recalls.search_on(payload=payload, event_id=uuid4(), at=clock.now())
     assert not Recall.objects.exists()
+
+
+def test_who_is_warned_while_it_is_undone_hears_that_it_was_a_mistake(provider, world, monkeypatch):
+    for _ in range(3):
+        ship(buy(world.offer))
+    revocation = recall(("variant", world.variant.pk))
+    payload = {"revocation_id": revocation.pk, "after_order_id": 0}
+    recalls.search_on(payload=payload, event_id=uuid4(), at=clock.now())
+    found = OutboxRow.objects.exclude(handler="").get(event="recall.found")
+    send = messages.send_message
+
+    def undone_after_the_first(**message):
+        sent = send(**message)
+        if message["kind"] == "recall":
+            monkeypatch.setattr(recalls, "send_message", send)
+            undo(revocation, is_mistake=True)
+            # The round of the undo is over before the mail is marked as sent.
+            row = OutboxRow.objects.exclude(handler="").get(event="authority.reinstated")
+            recalls.take_back_recalls(payload=row.payload, event_id=row.event_id, at=clock.now())
+            recalls.tell_of_mistake(payload=payload, event_id=uuid4(), at=clock.now())
+        return sent
+
+    monkeypatch.setattr(recalls, "send_message", undone_after_the_first)
+    recalls.tell_of_recalls(payload=found.payload, event_id=found.event_id, at=clock.now())
+    assert warnings().count() == 1
+    react()
+    assert SentMessage.objects.filter(kind="recall.mistake").count() == 1
+    assert warnings().count() == 1
+
+
+def test_a_warning_whose_sender_died_is_corrected_too(shipped, world, monkeypatch):
+    """The mail may have gone out: nobody lived to say so, and the recall was undone before the work was taken up."""
+    revocation = recall(("variant", world.variant.pk))
+    payload = {"revocation_id": revocation.pk, "after_order_id": 0}
+    recalls.search_on(payload=payload, event_id=uuid4(), at=clock.now())
+    found = OutboxRow.objects.exclude(handler="").get(event="recall.found")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(messages, "send_mail", killed)
+        with pytest.raises(KeyboardInterrupt):
+            recalls.tell_of_recalls(payload=found.payload, event_id=found.event_id, at=clock.now())
+    undo(revocation, is_mistake=True)
+    react()
+    assert warnings().get().mailed_at is None
+    assert SentMessage.objects.filter(kind="recall.mistake", mailed_at__isnull=False).count() == 1

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -157,6 +158,22 @@ def test_an_unknown_name_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     assert "not known" in post("https://nowhere.example/hooks").error
+
+
+def test_a_name_that_is_not_resolved_in_time_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+
+    def never(*_: Any, **__: Any) -> Any:
+        done.wait()
+        raise socket.gaierror("too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    monkeypatch.setattr(webhook_calls, "CONNECT_S", 0.05)
+    try:
+        outcome = post("https://slow.example/hooks")
+    finally:
+        done.set()
+    assert (outcome.status, "No complete answer" in outcome.error) == (None, True)
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
