@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def folder_of_static_files() -> None:
     """A fresh checkout has none, and the web process warns of it."""
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    """What a web process keeps for a while is not for the next test."""
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)
