@@ -500,15 +500,15 @@ def test_a_token_that_cannot_work_stops_the_start(monkeypatch, value):
     assert value not in str(refused.value)
 
 
-def test_a_scrape_does_not_add_up_the_same_pages_again(client, settings, provider):
+def test_a_scrape_does_not_add_up_the_same_pages_again(client, settings, provider, monkeypatch):
     settings.METRICS_TOKEN = TOKEN
+    add_up, added_up = numbers.timelines, []
+    monkeypatch.setattr(numbers, "timelines", lambda *a, **k: added_up.append(1) or add_up(*a, **k))
     measured(withdraw(make_sellable(), at=clock.now()), 0.5)
     longest = 'clearline_withdrawal_step_seconds{quantile="1",step="unsellable"}'
-    assert values_of(scrape(client))[longest] == 0.5
-    with CaptureQueriesContext(connection) as asked:
+    for _ in range(2):
         assert values_of(scrape(client))[longest] == 0.5
-    assert not [query for query in asked.captured_queries if "storefront_webhookdelivery w" in query["sql"]]
-    assert not [query for query in asked.captured_queries if "COUNT(DISTINCT" in query["sql"]]
+    assert len(added_up) == 1
     # What left a row behind since is counted at once.
     measured(withdraw(make_sellable(), at=clock.now()), 2.5)
     assert values_of(scrape(client))[longest] == 2.5
