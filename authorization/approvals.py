@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from django.db import transaction
 
@@ -24,9 +24,57 @@ State = ApprovalVersion.State
 IN_FORCE = (State.APPROVED, State.CONDITIONAL)
 
 
-def record_approval(
+class NewApproval(TypedDict):
+    """Where a variant stands with a host.
+
+    `waived_until` ends a conditional approval with the waiver that it rests on. The software range is half-open, as
+    the host writes its versions; empty is unbounded.
+    """
+
+    host: HostCarrier
+    variant: Variant
+    state: str
+    valid_from: datetime
+    valid_until: NotRequired[datetime]
+    limits: NotRequired[str]
+    waived_until: NotRequired[datetime | None]
+    software_from: NotRequired[str]
+    software_until: NotRequired[str]
+    document: NotRequired[str]
+
+
+class OtherTerms(TypedDict):
+    """Where the host's tests led: the state with its limits and its waiver. A software range that is None stays."""
+
+    state: str
+    limits: NotRequired[str]
+    waived_until: NotRequired[datetime | None]
+    software_from: NotRequired[str | None]
+    software_until: NotRequired[str | None]
+
+
+def record_approval(*, code: str, by: Actor, at: datetime, **record: Unpack[NewApproval]) -> Fact:
+    """Record an approval, or that one is asked for. Raises InvalidFact."""
+    doors.check_instant("at", at)
+    fields = _new_record(**record)
+    with transaction.atomic():
+        revision = fence.exclusive(by=by, reason=f"approval {code} recorded", at=at)
+        return _open(code, fields, revision, by, at, led=False)
+
+
+def record_under_fence(
+    *, code: str, revision: Revision, by: Actor, at: datetime, **record: Unpack[NewApproval]
+) -> Fact:
+    """The write of an approval that a technical acceptance leads to. The caller holds the exclusive fence.
+
+    Raises InvalidFact.
+    """
+    doors.check_instant("at", at)
+    return _open(code, _new_record(**record), revision, by, at, led=True)
+
+
+def _new_record(
     *,
-    code: str,
     host: HostCarrier,
     variant: Variant,
     state: str,
@@ -37,90 +85,19 @@ def record_approval(
     software_from: str = "",
     software_until: str = "",
     document: str = "",
-    by: Actor,
-    at: datetime,
-) -> Fact:
-    """Record where a variant stands with a host. Raises InvalidFact.
-
-    `waived_until` ends a conditional approval with the waiver that it rests on. The software range is half-open, as
-    the host writes its versions; empty is unbounded.
-    """
-    doors.check_instant("at", at)
-    fields = _new_record(
-        host=host,
-        variant=variant,
-        state=state,
-        valid_from=valid_from,
-        valid_until=valid_until,
-        limits=limits,
-        waived_until=waived_until,
-        software_from=software_from,
-        software_until=software_until,
-        document=document,
-    )
-    with transaction.atomic():
-        revision = fence.exclusive(by=by, reason=f"approval {code} recorded", at=at)
-        return _open(code, fields, revision, by, at, led=False)
-
-
-def record_under_fence(
-    *,
-    code: str,
-    host: HostCarrier,
-    variant: Variant,
-    state: str,
-    valid_from: datetime,
-    valid_until: datetime,
-    limits: str,
-    waived_until: datetime | None,
-    software_from: str,
-    software_until: str,
-    document: str,
-    revision: Revision,
-    by: Actor,
-    at: datetime,
-) -> Fact:
-    """The write of an approval that a technical acceptance leads to. The caller holds the exclusive fence.
-
-    Raises InvalidFact.
-    """
-    doors.check_instant("at", at)
-    fields = _new_record(
-        host=host,
-        variant=variant,
-        state=state,
-        valid_from=valid_from,
-        valid_until=valid_until,
-        limits=limits,
-        waived_until=waived_until,
-        software_from=software_from,
-        software_until=software_until,
-        document=document,
-    )
-    return _open(code, fields, revision, by, at, led=True)
-
-
-def _new_record(
-    *,
-    state: str,
-    valid_from: datetime,
-    valid_until: datetime,
-    limits: str,
-    waived_until: datetime | None,
-    software_from: str,
-    software_until: str,
-    **named: Any,
 ) -> dict[str, Any]:
     facts.check_interval(valid_from=valid_from, valid_until=valid_until)
     limits = _check_state(state, limits)
     _check_waiver(state, waived_until, after=valid_from)
     return {
-        **named,
+        "host": host,
+        "variant": variant,
         "state": state,
         "valid_from": valid_from,
         "valid_until": valid_until,
         "limits": limits,
         "waived_until": waived_until,
+        "document": document,
         **software_range(software_from, software_until),
     }
 
@@ -139,18 +116,9 @@ def _open(
 
 
 def change_approval_state(
-    *,
-    fact: Fact,
-    state: str,
-    by: Actor,
-    at: datetime,
-    reason: str,
-    limits: str = "",
-    waived_until: datetime | None = None,
-    software_from: str | None = None,
-    software_until: str | None = None,
+    *, fact: Fact, by: Actor, at: datetime, reason: str, **terms: Unpack[OtherTerms]
 ) -> Revision:
-    """Where the host's tests led: the state with its limits and its waiver. A software range that is None stays.
+    """Another state, or wider terms.
 
     Revoking goes through `authorization.revocations`; an approval that a technical acceptance led to is changed by
     the moves of that (authorization.acceptances.process). Raises InvalidFact.
@@ -159,19 +127,8 @@ def change_approval_state(
     doors.check_kind(fact, Fact.Kind.APPROVAL)
     _refuse_decided_elsewhere(fact)
     with transaction.atomic():
-        revision = fence.exclusive(by=by, reason=f"approval {fact.code} is {state}", at=at)
-        change_under_fence(
-            fact=fact,
-            state=state,
-            limits=limits,
-            waived_until=waived_until,
-            software_from=software_from,
-            software_until=software_until,
-            revision=revision,
-            by=by,
-            at=at,
-            reason=reason,
-        )
+        revision = fence.exclusive(by=by, reason=f"approval {fact.code} is {terms['state']}", at=at)
+        change_under_fence(fact=fact, revision=revision, by=by, at=at, reason=reason, **terms)
     return revision
 
 
@@ -188,10 +145,10 @@ def change_under_fence(
     *,
     fact: Fact,
     state: str,
-    limits: str,
-    waived_until: datetime | None,
-    software_from: str | None,
-    software_until: str | None,
+    limits: str = "",
+    waived_until: datetime | None = None,
+    software_from: str | None = None,
+    software_until: str | None = None,
     revision: Revision,
     by: Actor,
     at: datetime,
@@ -199,7 +156,8 @@ def change_under_fence(
     valid_until: datetime | None = None,
     document: str | None = None,
 ) -> None:
-    """The write of another state or of wider terms: never of less. What is None stays.
+    """The write of another state or of wider terms: never of less. A range of software, an end and a document that are
+    None stay.
 
     The caller holds the exclusive fence. Raises InvalidFact.
     """

@@ -1,4 +1,4 @@
-"""The only source of business time.
+"""The only source of business time, and of this machine's.
 
 Live shop: UTC now. Exercise: a file that the processes of one sandbox share says
 `virtual_base + (monotonic - real_base) * rate`. The monotonic clock is the machine's, so all processes agree.
@@ -35,6 +35,11 @@ class ExerciseClock:
 def now() -> datetime:
     if settings.CLOCK_FILE:
         return read_clock(Path(settings.CLOCK_FILE)).now()
+    return machine_now()
+
+
+def machine_now() -> datetime:
+    """The time of this machine, in an exercise too: for leases, limits and what other machines compare with theirs."""
     return datetime.now(UTC)  # noqa: TID251  this is the one place
 
 

@@ -67,14 +67,13 @@ def read_ahead(variants: Iterable[Variant]) -> dict[int, VariantVersion]:
     return found
 
 
-def mark_checked(*, record: Checked, note: str, by: Actor, at: datetime) -> None:
+def mark_checked(*, record: Variant | Network | Hosting, note: str, by: Actor, at: datetime) -> None:
     """Somebody compared what is recorded with its sources, and it still holds. No decision reads it.
 
     Raises InvalidFact where nothing is recorded of it yet.
     """
-    versions: Any = record.versions  # type: ignore[attr-defined]  # each subclass has its own
     with transaction.atomic():
-        if not versions.filter(rev_to__isnull=True).exists():
+        if not record.versions.filter(rev_to__isnull=True).exists():
             raise InvalidFact(
                 "", f"Nothing is recorded of {record} yet that could be right; record it first."
             )
@@ -135,7 +134,8 @@ class Recorder:
         self._removed: dict[type[Model], list[int]] = {}
         self._checked: list[Checked] = []
         self._beside: list[Callable[[Revision | None], None]] = []
-        self._moved: dict[str, None] = {}
+        # Those of the changed that decisions read, by what the ledger calls them.
+        self._moved: dict[str, tuple[Any, set[str]]] = {}
         self._hosts: dict[str, HostCarrier] = {}
         # New versions of facts; 0 until the recording has ended.
         self.written = 0
@@ -277,9 +277,10 @@ class Recorder:
 
     def change(self, row: Model, names: Iterable[str], *, is_ground: bool = False) -> None:
         """A stored plain row whose named fields were set. `is_ground`: decisions read one of them."""
-        self._changed.setdefault(id(row), (row, set()))[1].update(names)
+        changed = self._changed.setdefault(id(row), (row, set()))
+        changed[1].update(names)
         if is_ground:
-            self._moved[f"{row._meta.verbose_name} {row.pk}"] = None
+            self._moved[_label(row)] = changed
 
     def remove(self, row: Model) -> None:
         """A stored row of a plain table that nothing points to and no decision reads."""
@@ -347,12 +348,12 @@ class Recorder:
     def _moved_from(self) -> dict[str, dict[str, Any]]:
         """What the rows that decisions read said until now: of a device its maker, of a variant its device."""
         said: dict[str, dict[str, Any]] = {}
-        for row, names in self._changed.values():
-            label = f"{row._meta.verbose_name} {row.pk}"
-            if label in self._moved:
-                columns = [row._meta.get_field(name).attname for name in sorted(names)]
-                stored = type(row)._default_manager.filter(pk=row.pk).values(*columns)
-                said[label] = {name: str(value) for name, value in stored[0].items()}
+        for (model, names), rows in _alike(self._moved.values()).items():
+            fields: list[Any] = [model._meta.get_field(name) for name in names]
+            columns = [field.attname for field in fields]
+            for part in batched(rows, _BATCH):
+                for stored in model._default_manager.filter(pk__in=[row.pk for row in part]):
+                    said[_label(stored)] = {name: str(getattr(stored, name)) for name in columns}
         return said
 
     def scope(self) -> dict[str, list[int]] | None:
@@ -364,15 +365,16 @@ class Recorder:
                 variants |= {asked.head.pk} if asked.head.pk else set()
             else:
                 hosts |= {asked.head.host.pk} if asked.head.host.pk else set()
-        for row, _ in self._changed.values():
-            if f"{row._meta.verbose_name} {row.pk}" not in self._moved:
-                continue
+        devices: list[int] = []
+        for row, _ in self._moved.values():
             if isinstance(row, Variant):
                 variants.add(row.pk)
             elif isinstance(row, Device):
-                variants |= set(Variant.objects.filter(device=row).values_list("pk", flat=True))
+                devices.append(row.pk)
             else:
                 return None
+        for part in batched(devices, _BATCH):
+            variants |= set(Variant.objects.filter(device__in=part).values_list("pk", flat=True))
         if len(variants) > _SCOPE:
             return None
         return {"variant_ids": sorted(variants), "host_ids": sorted(hosts)}
@@ -449,10 +451,7 @@ class Recorder:
                     f"One of the {model._meta.verbose_name_plural} to be made is in the store by now, or its name, "
                     "code or number is taken there. Nothing was written; look again.",
                 ) from None
-        alike: dict[tuple[type[Model], tuple[str, ...]], list[Any]] = {}
-        for row, names in self._changed.values():
-            alike.setdefault((type(row), tuple(sorted(names))), []).append(row)
-        for (model, fields), rows in alike.items():
+        for (model, fields), rows in _alike(self._changed.values()).items():
             for part in batched(rows, _BATCH):
                 model._default_manager.bulk_update(part, fields)
 
@@ -526,29 +525,17 @@ def restore_under_fence(
                 f"{added.head} was recorded by it for the first time: nothing stood before. Correct that record "
                 "instead.",
             )
-        for before in _versions(model).filter(rev_to=corrected_at).select_related("head"):
-            after = _versions(model).filter(head=before.head, rev_to__isnull=True).first()
-            if after is None or after.rev_from != corrected_at:
-                raise InvalidFact(
-                    "revocation", f"{before.head} was changed again since; record what is right instead."
-                )
-            kept = ("id", "head", "version_no", "rev_from", "rev_to")
-            fields = [field.name for field in model._meta.concrete_fields if field.name not in kept]
-            record = {name: getattr(before, name) for name in fields}
-            version = facts.write_version(model, head=before.head, revision=revision, fields=record)
-            for name in children:
-                rows = list(getattr(before, name).all())
-                for row in rows:
-                    row.pk, row.version = None, version
-                    row._state.adding = True
-                if rows:
-                    _insert(type(rows[0]), rows)
-                boundaries |= _ends_of_service(rows)
-            boundaries |= {before.valid_from, before.valid_until}
-            if model is VariantVersion:
-                scope["variant_ids"].add(before.head_id)
-            else:
-                scope["host_ids"].add(before.head.host_id)
+        outdated = list(_versions(model).filter(rev_to=corrected_at).values_list("pk", flat=True))
+        for part in batched(outdated, _BATCH):
+            wanted = _as_before(model, part, children, corrected_at=corrected_at)
+            _write_versions(model, wanted, revision)
+            for asked in wanted:
+                boundaries |= {asked.record["valid_from"], asked.record["valid_until"]}
+                boundaries |= _ends_of_service(asked.children)
+                if model is VariantVersion:
+                    scope["variant_ids"].add(asked.head.pk)
+                else:
+                    scope["host_ids"].add(asked.head.host_id)
     if not any(scope.values()):
         raise InvalidFact(
             "revocation", "It only recorded what nothing was known of: there is nothing to go back to."
@@ -567,11 +554,58 @@ def restore_under_fence(
     )
 
 
+def _as_before(
+    model: type[FactVersion], ids: Sequence[int], children: Sequence[str], *, corrected_at: int
+) -> list[_Asked]:
+    """These versions, to be written once more upon those that the correction put in their place."""
+    kept = ("id", "head", "version_no", "rev_from", "rev_to")
+    fields = [field.name for field in model._meta.concrete_fields if field.name not in kept]
+    versions = _versions(model).filter(pk__in=ids).select_related("head").prefetch_related(*children)
+    by_head = {version.head_id: version for version in versions}
+    present = _versions(model).filter(head__in=by_head, rev_to__isnull=True, rev_from=corrected_at)
+    seen = dict(present.values_list("head", "pk"))
+    wanted = []
+    for head_id, before in by_head.items():
+        if head_id not in seen:
+            raise InvalidFact(
+                "revocation", f"{before.head} was changed again since; record what is right instead."
+            )
+        rows = [row for name in children for row in getattr(before, name).all()]
+        for row in rows:
+            row.pk, row._state.adding = None, True
+        record = {name: getattr(before, name) for name in fields}
+        wanted.append(
+            _Asked(
+                model=model,
+                head=before.head,
+                record=record,
+                children=rows,
+                seen=seen[head_id],
+                is_same=lambda current: False,
+                kept=({}, ()),
+                keeps=lambda current: ({}, ()),
+            )
+        )
+    return wanted
+
+
 _RESTORED: dict[type[FactVersion], tuple[str, ...]] = {
     VariantVersion: ("bands", "ims", "attributes", "sources"),
     NetworkVersion: ("bands",),
     HostingVersion: (),
 }
+
+
+def _label(row: Model) -> str:
+    return f"{row._meta.verbose_name} {row.pk}"
+
+
+def _alike(changed: Iterable[tuple[Any, set[str]]]) -> dict[tuple[type[Model], tuple[str, ...]], list[Any]]:
+    """Changed rows by their table and which of its fields were set."""
+    alike: dict[tuple[type[Model], tuple[str, ...]], list[Any]] = {}
+    for row, names in changed:
+        alike.setdefault((type(row), tuple(sorted(names))), []).append(row)
+    return alike
 
 
 def _say_key(key: Hashable) -> str:

@@ -8,7 +8,7 @@ the next attempt as a new row, due later. The broker is only a bell: docs/outbox
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -306,7 +306,7 @@ def _lease(now: datetime) -> datetime:
 
 def _machine_now() -> datetime:
     # Leases are a matter of processes, not of business: an exercise that jumps a day must not end them.
-    return datetime.now(UTC)  # noqa: TID251
+    return clock.machine_now()
 
 
 def _retry_later(row: OutboxRow, at: datetime, error: Exception) -> None:

@@ -8,7 +8,7 @@ once. What a change does that is under way is left to its own sweep. See docs/re
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import batched
 from typing import Any
@@ -426,4 +426,4 @@ def _pages(offers: QuerySet[ListingHost]) -> Iterator[list[int]]:
 
 def _machine_now() -> datetime:
     # A lease is a matter of processes, not of business.
-    return datetime.now(UTC)  # noqa: TID251
+    return clock.machine_now()

@@ -9,13 +9,11 @@ changed setting), or the change is rehearsed: written by the code that executes 
 back page by page.
 """
 
-import copy
 import hashlib
 import json
 import time
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,230 +27,59 @@ from authorization import (
     affiliations,
     agreements,
     approvals,
-    clock,
     decisions,
     equipment,
-    facts,
     fence,
-    groundwork,
     holds,
     ledger,
     outbox,
     pending_changes,
     policies,
-    reinstatements,
-    selectors,
 )
-from authorization.acceptances.following import Following, follow_under_fence
 from authorization.acceptances.following import check as check_following
+from authorization.acceptances.following import follow_under_fence
 from authorization.actors import SYSTEM, Actor
+from authorization.changes import SCHEDULABLE as SCHEDULABLE
+from authorization.changes import WITHDRAWAL_REASONS as WITHDRAWAL_REASONS
+from authorization.changes import (
+    AboutFact,
+    current_of,
+    fact_of,
+    following_of,
+    narrower_terms,
+    policy_terms,
+    restrict,
+)
+from authorization.changes import Change as Change
+from authorization.changes import CorrectGroundwork as CorrectGroundwork
+from authorization.changes import EndAffiliation as EndAffiliation
+from authorization.changes import EndExemption as EndExemption
+from authorization.changes import ExemptFromHold as ExemptFromHold
+from authorization.changes import Expire as Expire
+from authorization.changes import Imaginable as Imaginable
+from authorization.changes import NarrowAgreement as NarrowAgreement
+from authorization.changes import PlaceHold as PlaceHold
+from authorization.changes import ReleaseHold as ReleaseHold
+from authorization.changes import RestrictApproval as RestrictApproval
+from authorization.changes import RevokeAgreement as RevokeAgreement
+from authorization.changes import RevokeApproval as RevokeApproval
+from authorization.changes import RevokeEquipment as RevokeEquipment
+from authorization.changes import SetPolicy as SetPolicy
+from authorization.changes import Undo as Undo
 from authorization.decisions import Answer
-from authorization.evaluator import NOTHING_CHANGED, HypotheticalHold, Policy, Setting, WhatIf
 from authorization.facts import InvalidFact
-from authorization.models import Assurance, Fact, HoldVersion, Revision, Revocation
-from authorization.rules import ALL, Evidence, Question
+from authorization.imagined import imagine as imagine
+from authorization.imagined import with_terms
+from authorization.models import Fact, Revision, Revocation
+from authorization.rules import Evidence
 from carriers.versions import FOREVER
-from catalog.models import ListingHost, OfferState, Variant
-
-# Why authority is withdrawn. The word of a party, not the ground that a decision then gives.
-WITHDRAWAL_REASONS: dict[str, str] = {
-    "MANUFACTURER_DISCLAIMS": "The manufacturer says that the seller has no authority",
-    "AGREEMENT_TERMINATED": "The grantor ended the agreement",
-    "CARRIER_TESTS_PENDING": "The host carrier asks for removal until the device is tested",
-    "CARRIER_WITHDRAWS": "The host carrier withdrew its approval",
-    "REGULATOR_ORDER": "A regulator ordered it",
-    "SAFETY": "Safety of buyers",
-    "VENDOR_CONDUCT": "The vendor broke the rules of the shop",
-    "POLICY_TIGHTENED": "The shop asks for more than before",
-    "DATA_CORRECTED": "What was recorded of a radio, a network or a hosting was corrected",
-    "RECORD_MISTAKEN": "The record was a mistake",
-    "SHOP_REVIEW": "The shop reviews the case",
-}
+from catalog.models import ListingHost, OfferState
 
 PAGE = 1000
 # Changes of authority that may slip in between the last preview and the fence, before we ask to look again.
 ATTEMPTS = 3
 FURTHEST_AHEAD = timedelta(days=3 * 366)
 _SALT = "clearline.withdrawal-preview"
-# Whoever rehearses: the rows are gone before anybody could read the name.
-_NOBODY = SYSTEM
-
-
-@dataclass(frozen=True)
-class RevokeAgreement:
-    fact_id: int
-    reason_code: str
-
-
-@dataclass(frozen=True)
-class RevokeApproval:
-    """`following`: the move of its technical acceptance that it is; None: in the shop's own name."""
-
-    fact_id: int
-    reason_code: str
-    following: Following | None = None
-
-
-@dataclass(frozen=True)
-class RevokeEquipment:
-    """The regulator takes its equipment authorization back."""
-
-    fact_id: int
-    reason_code: str
-
-
-@dataclass(frozen=True)
-class NarrowAgreement:
-    """An agreement that covers less from now on. None leaves a term as it is; `models` are variant ids."""
-
-    fact_id: int
-    reason_code: str
-    models: tuple[int, ...] | None = None
-    territories: tuple[str, ...] | None = None
-    channels: tuple[str, ...] | None = None
-    conditions: tuple[str, ...] | None = None
-    valid_until: datetime | None = None
-    may_sublicense: bool | None = None
-
-
-@dataclass(frozen=True)
-class PlaceHold:
-    """`targets`: pairs (dimension, value) as in HoldTarget, e.g. ("host", "3")."""
-
-    code: str
-    placed_by: str
-    reason_code: str
-    note: str
-    targets: tuple[tuple[str, str], ...]
-    reach: str = HoldVersion.Reach.SALE
-    exemptions: tuple[holds.Exemption, ...] = ()
-    # Of a hold on one approval: the move of its technical acceptance that it is.
-    following: Following | None = None
-
-
-@dataclass(frozen=True)
-class RestrictApproval:
-    """An approval in force gets limits: named ones, a waiver that ends, less software. None: the software stays."""
-
-    fact_id: int
-    reason_code: str
-    limits: str
-    waived_until: datetime | None = None
-    software_from: str | None = None
-    software_until: str | None = None
-    following: Following | None = None
-
-
-@dataclass(frozen=True)
-class EndExemption:
-    """The hold stops again what this exemption (its `part`) let through."""
-
-    fact_id: int
-    part: int
-    reason_code: str
-
-
-@dataclass(frozen=True)
-class EndAffiliation:
-    fact_id: int
-    reason_code: str
-
-
-@dataclass(frozen=True)
-class SetPolicy:
-    """What the shop enforces in a territory from now on; the terms are those of `policies.PolicyTerms`."""
-
-    reason_code: str
-    name: str
-    minimum_assurance: str
-    is_carrier_approval_enforced: bool
-    territory: str = ALL
-    is_agreement_enforced: bool = True
-    is_conditional_approval_enough: bool = True
-    is_equipment_authorization_enforced: bool = False
-    minimum_radio: str = ""
-
-
-@dataclass(frozen=True)
-class CorrectGroundwork:
-    """Bands, voice over LTE or attributes of variants, networks, hostings: what the recorder asks for and is not yet
-    made. `subject` is what people call the correction, e.g. the variant or the file.
-    """
-
-    reason_code: str
-    subject: str
-    recorder: groundwork.Recorder
-
-
-@dataclass(frozen=True)
-class ReleaseHold:
-    """The way back: one hold is lifted. For previews; `release_hold` does it."""
-
-    fact_id: int
-
-
-@dataclass(frozen=True)
-class ExemptFromHold:
-    """The way back in part. For previews; `holds.exempt` does it."""
-
-    fact_id: int
-    exemption: holds.Exemption
-
-
-@dataclass(frozen=True)
-class Undo:
-    """The way back from a withdrawal. For previews; `reinstatements.undo` does it."""
-
-    revocation_id: int
-    part: reinstatements.Part | None = None
-
-
-@dataclass(frozen=True)
-class Expire:
-    """Nobody does anything until then. For previews: what the end of this record alone would bring."""
-
-    fact_id: int
-
-
-# What `execute` does; the others are only looked at.
-Change = (
-    RevokeAgreement
-    | RevokeApproval
-    | RestrictApproval
-    | RevokeEquipment
-    | NarrowAgreement
-    | PlaceHold
-    | EndExemption
-    | EndAffiliation
-    | SetPolicy
-    | CorrectGroundwork
-)
-Imaginable = Change | ReleaseHold | ExemptFromHold | Undo | Expire
-AboutFact = (
-    RevokeAgreement
-    | RevokeApproval
-    | RestrictApproval
-    | RevokeEquipment
-    | NarrowAgreement
-    | EndExemption
-    | EndAffiliation
-    | ReleaseHold
-    | ExemptFromHold
-    | Expire
-)
-# Those that can be made for a later day: the record says the instant, so that no worker is needed then.
-SCHEDULABLE = (RevokeAgreement, RevokeApproval, RevokeEquipment, PlaceHold, EndExemption, EndAffiliation)
-_KIND_OF: dict[type, str] = {
-    RevokeAgreement: Fact.Kind.AGREEMENT,
-    RevokeApproval: Fact.Kind.APPROVAL,
-    RestrictApproval: Fact.Kind.APPROVAL,
-    RevokeEquipment: Fact.Kind.EQUIPMENT,
-    NarrowAgreement: Fact.Kind.AGREEMENT,
-    EndExemption: Fact.Kind.HOLD,
-    EndAffiliation: Fact.Kind.AFFILIATION,
-    ReleaseHold: Fact.Kind.HOLD,
-    ExemptFromHold: Fact.Kind.HOLD,
-}
 _RECORDED_AS: dict[type, str] = {
     RevokeAgreement: Revocation.Kind.AGREEMENT,
     RevokeApproval: Revocation.Kind.APPROVAL,
@@ -443,7 +270,7 @@ def execute(
         raise InvalidFact(
             "word_received_at", "The word cannot have been received in the future; correct the time."
         )
-    if getattr(change, "following", None) is not None and not note.strip():
+    if following_of(change) is not None and not note.strip():
         raise InvalidFact("note", "Say why; the reason is kept beside the move.")
     withdrawal = _Withdrawal(change, requested_by, word_received_at, note, by, at, effective_at)
     for _ in range(ATTEMPTS):
@@ -493,7 +320,7 @@ def _execute_if_unmoved(wanted: _Withdrawal, seen: _Seen) -> Revocation | None:
             scope = change.recorder.scope() or {}
         elif isinstance(change, EndExemption):
             scope = {"exemption": change.part}
-        elif (following := getattr(change, "following", None)) is not None:
+        elif (following := following_of(change)) is not None:
             scope = {"following": following.told()}
         moved = _check_move(change, at=at, effective_at=wanted.effective_at)
         # What is due by now and no worker has written comes first: a move each.
@@ -561,16 +388,16 @@ def _write(wanted: _Withdrawal, revision: Revision) -> Fact | None:
         )
     stamp["reason"] = wanted.note
     if isinstance(change, SetPolicy):
-        return policies.set_under_fence(terms=_policy_terms(change), **stamp)
+        return policies.set_under_fence(terms=policy_terms(change), **stamp)
     if isinstance(change, CorrectGroundwork):
         change.recorder.write(revision)
         return None
     fact = Fact.objects.get(pk=change.fact_id)
     match change:
         case NarrowAgreement():
-            agreements.narrow_under_fence(fact=fact, terms=_narrower_terms(change), **stamp)
+            agreements.narrow_under_fence(fact=fact, terms=narrower_terms(change), **stamp)
         case RestrictApproval():
-            _restrict(change, fact, **stamp)
+            restrict(change, fact, **stamp)
         case EndExemption():
             ends_at = wanted.effective_at
             holds.end_exemption_under_fence(fact=fact, part=change.part, ends_at=ends_at, **stamp)
@@ -594,24 +421,13 @@ def _write(wanted: _Withdrawal, revision: Revision) -> Fact | None:
     return fact
 
 
-def _restrict(change: RestrictApproval, fact: Fact, **stamp: Any) -> None:
-    approvals.restrict_under_fence(
-        fact=fact,
-        limits=change.limits,
-        waived_until=change.waived_until,
-        software_from=change.software_from,
-        software_until=change.software_until,
-        following=change.following,
-        **stamp,
-    )
-
-
 def _check_move(change: Imaginable, *, at: datetime, effective_at: datetime | None) -> set[int]:
     """A change that is a move of a technical acceptance is one that may be made. Returns its approval, if it is one.
 
     Raises MoveRefused, InvalidFact.
     """
-    if getattr(change, "following", None) is None:
+    following = following_of(change)
+    if following is None:
         return set()
     match change:
         case RevokeApproval():
@@ -624,7 +440,7 @@ def _check_move(change: Imaginable, *, at: datetime, effective_at: datetime | No
             approval_ids, move = {int(value) for _, value in holds.check_targets(change.targets)}, "suspend"
         case _:
             return set()
-    check_following(change.following, move=move, approval_ids=approval_ids, at=at, effective_at=effective_at)
+    check_following(following, move=move, approval_ids=approval_ids, at=at, effective_at=effective_at)
     return approval_ids
 
 
@@ -656,7 +472,7 @@ def _check_effective(change: Imaginable, effective_at: datetime | None, *, at: d
 
 
 def _refuse_after_its_end(change: AboutFact, effective_at: datetime) -> None:
-    version = _current(_fact_of(change))
+    version = current_of(fact_of(change))
     ends = [
         end for name in ("valid_until", "waived_until") if (end := getattr(version, name, None)) is not None
     ]
@@ -708,336 +524,6 @@ def _fingerprint(offers: QuerySet[ListingHost]) -> list[int]:
     return [int(counted[name] or 0) for name in ("count", "ids", "mixed", "first")]
 
 
-# --- what would be ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Imagined:
-    """A change thought through: what the engine is told, whom it may touch, and when it is.
-
-    `is_act`: something is done at `at`; otherwise time passes until `at`, from `before_at` on.
-    """
-
-    what_if: WhatIf
-    offers: QuerySet[ListingHost]
-    fact_ids: frozenset[int]
-    at: datetime
-    is_act: bool = True
-    before_at: datetime | None = None
-    # What would be different in the setting, e.g. the policy.
-    change_setting: Callable[[Setting], Setting] | None = None
-    # Writes the change, where the engine cannot be told of it.
-    rehearse: Callable[[Revision], None] | None = None
-
-    def judge_offers(self, setting: Setting, offers: list[ListingHost]) -> tuple[list[Answer], list[Answer]]:
-        """Before and after, in the order of the offers."""
-
-        def ask() -> list[Question]:
-            rows = offers
-            if self.rehearse is not None:
-                # Whose device a variant is may be what would change.
-                found = {
-                    offer.pk: offer
-                    for offer in _with_terms(
-                        ListingHost.objects.filter(pk__in=[offer.pk for offer in offers])
-                    )
-                }
-                rows = [found[offer.pk] for offer in offers]
-            return [decisions.question_for_offer(offer) for offer in rows]
-
-        return self.judge(setting, ask, is_explained_before=False)
-
-    def judge(
-        self, setting: Setting, ask: Callable[[], list[Question]], *, is_explained_before: bool = True
-    ) -> tuple[list[Answer], list[Answer]]:
-        """Answers before and after. `ask` gives the questions; it is called again inside a rehearsal."""
-        instant = max(decisions.instant_of(setting, self.at), self.at)
-        before = decisions.answers_in(
-            setting, ask(), at=self.before_at or instant, is_explained=is_explained_before
-        )
-        if self.rehearse is None:
-            then = setting if self.change_setting is None else self.change_setting(setting)
-            return before, decisions.answers_in(then, ask(), at=instant, what_if=self.what_if)
-        with _rehearsal(self.rehearse, at=instant):
-            then = decisions.read_setting(at=instant, known_at=None)
-            return before, decisions.answers_in(then, ask(), at=decisions.instant_of(then, instant))
-
-
-@contextmanager
-def _rehearsal(write: Callable[[Revision], None], *, at: datetime) -> Iterator[None]:
-    """Inside the block the change is made; nobody else sees it, and nothing of it stays."""
-    with transaction.atomic():
-        write(fence.rehearsal(at=at))
-        yield
-        transaction.set_rollback(True)
-
-
-def imagine(change: Imaginable, *, at: datetime) -> Imagined:
-    """Raises InvalidFact for a change that could not be made."""
-    if at.tzinfo is None:
-        raise InvalidFact("at", "The time has no time zone; give one, e.g. 2016-02-01T12:00:00Z.")
-    reason_code = getattr(change, "reason_code", None)
-    if reason_code is not None and reason_code not in WITHDRAWAL_REASONS:
-        raise InvalidFact("reason_code", f"Take one of {', '.join(WITHDRAWAL_REASONS)}.")
-    live = ListingHost.objects.filter(state=OfferState.LIVE)
-    swept = ListingHost.objects.filter(state__in=[OfferState.LIVE, OfferState.SUSPENDED])
-    match change:
-        case PlaceHold():
-            return _imagine_hold(change, live, at)
-        case SetPolicy():
-            return _imagine_policy(change, swept, at)
-        case CorrectGroundwork():
-            return _imagine_correction(change, swept, at)
-        case Undo():
-            return _imagine_undo(change, swept, at)
-    fact = _fact_of(change)
-    fact_ids = frozenset({fact.pk})
-    offers = selectors.offers_touched_by(live, fact)
-    if isinstance(change, RevokeAgreement | RevokeApproval | RevokeEquipment):
-        _check_revocable(fact, effective_at=at)
-        return Imagined(WhatIf(revoked={fact.pk: at}), offers, fact_ids, at)
-    if isinstance(change, NarrowAgreement):
-        return Imagined(_narrower(change, fact, at), offers, fact_ids, at)
-    if isinstance(change, RestrictApproval):
-        return _imagine_restriction(change, fact, selectors.offers_touched_by(swept, fact), at)
-    if isinstance(change, EndAffiliation):
-        return _imagine_end_of_affiliation(fact, selectors.offers_touched_by(swept, fact), at)
-    if isinstance(change, Expire):
-        until = _end_of(fact)
-        if until >= FOREVER:
-            raise InvalidFact("fact", f"{fact.code} has no end; nothing of it expires.")
-        if until <= at:
-            raise InvalidFact("fact", f"{fact.code} ended on {until:%Y-%m-%d}; there is nothing to wait for.")
-        if fact.kind == Fact.Kind.HOLD:
-            offers = selectors.offers_touched_by(swept, fact)
-        return Imagined(WhatIf(), offers, fact_ids, until, is_act=False)
-    hold = (
-        HoldVersion.objects.select_related("head")
-        .prefetch_related("targets", "exemptions")
-        .get(head=fact, rev_to__isnull=True)
-    )
-    if isinstance(change, EndExemption):
-        exemptions = holds.without_exemption(hold, change.part, ends_at=at)
-        ended = _with_exemptions(hold, exemptions)
-        world = WhatIf(without_holds=fact_ids, holds=(ended,))
-        return Imagined(world, offers, frozenset(), at)
-    if isinstance(change, ReleaseHold):
-        holds.refuse_released(hold)
-    else:
-        holds.refuse_over(hold, at)
-    named = {int(target.value) for target in hold.targets.all() if target.dimension == "fact"}
-    back = WhatIf(without_holds=fact_ids)
-    if isinstance(change, ExemptFromHold):
-        exemption = holds.check_exemption(change.exemption, at=at)
-        back = replace(back, holds=(_with_exemption(hold, exemption),))
-    return Imagined(back, selectors.offers_touched_by(swept, fact), frozenset(named), at)
-
-
-def _imagine_hold(change: PlaceHold, live: QuerySet[ListingHost], at: datetime) -> Imagined:
-    targets = holds.check_targets(change.targets, reach=change.reach)
-    facts.check_code(change.code)
-    holds.check_placer(change.placed_by)
-    exemptions = [holds.check_exemption(exemption, at=at) for exemption in change.exemptions]
-    hold = HypotheticalHold(
-        fact_id=0,
-        code=change.code,
-        reach=change.reach,
-        placed_by=change.placed_by,
-        reason_code=change.reason_code,
-        valid_from=at,
-        valid_until=FOREVER,
-        parts={0: targets} | {n: exemption.targets for n, exemption in enumerate(exemptions, start=1)},
-        exemptions={
-            n: (exemption.valid_from, exemption.valid_until)
-            for n, exemption in enumerate(exemptions, start=1)
-        },
-    )
-    named = frozenset({int(value) for dimension, value in targets if dimension == "fact"})
-    offers = selectors.offers_matching(live, _by_dimension(targets))
-    return Imagined(WhatIf(holds=(hold,)), offers, named, at)
-
-
-def _narrower(change: NarrowAgreement, fact: Fact, at: datetime) -> WhatIf:
-    fields, scope = agreements.narrowed(agreements.current(fact), _narrower_terms(change), at=at)
-    return WhatIf(
-        scopes={fact.pk: {dimension: frozenset(values) for dimension, values in scope.items()}},
-        ends={fact.pk: fields["valid_until"]},
-        sublicenses={fact.pk: fields["may_sublicense"]},
-    )
-
-
-def _narrower_terms(change: NarrowAgreement) -> agreements.NarrowerTerms:
-    models = None
-    if change.models is not None:
-        models = tuple(Variant.objects.select_related("device").filter(pk__in=change.models))
-        missing = set(change.models) - {variant.pk for variant in models}
-        if missing:
-            raise InvalidFact("models", f"There is no variant {min(missing)}; choose models that exist.")
-    return agreements.NarrowerTerms(
-        models=models,
-        territories=change.territories,
-        channels=change.channels,
-        conditions=change.conditions,
-        valid_until=change.valid_until,
-        may_sublicense=change.may_sublicense,
-    )
-
-
-def _imagine_policy(change: SetPolicy, swept: QuerySet[ListingHost], at: datetime) -> Imagined:
-    terms = _policy_terms(change)
-    ended = {version.head_id for version in policies.ended_by(terms, at=at)}
-    new = Policy(
-        fact_id=0,
-        code="the new policy",
-        version_no=1,
-        territory=change.territory,
-        enforces_agreement=change.is_agreement_enforced,
-        demands_verified=change.minimum_assurance == Assurance.VERIFIED,
-        enforces_approval=change.is_carrier_approval_enforced,
-        takes_conditional=change.is_conditional_approval_enough,
-        enforces_equipment=change.is_equipment_authorization_enforced,
-        minimum_radio=change.minimum_radio,
-        valid_from=at,
-        valid_until=FOREVER,
-    )
-
-    def set_policy(setting: Setting) -> Setting:
-        kept = (
-            policy._replace(valid_until=at) if policy.fact_id in ended else policy
-            for policy in setting.policies
-        )
-        return replace(setting, policies=(*kept, new))
-
-    offers = swept if change.territory == ALL else swept.filter(listing__territory=change.territory)
-    return Imagined(NOTHING_CHANGED, offers, frozenset(), at, change_setting=set_policy)
-
-
-def _imagine_end_of_affiliation(fact: Fact, offers: QuerySet[ListingHost], at: datetime) -> Imagined:
-    affiliations.check_end(affiliations.current(fact), at, at=min(at, clock.now()))
-
-    def end(setting: Setting) -> Setting:
-        found = (
-            row._replace(valid_until=at) if row.fact_id == fact.pk else row for row in setting.affiliations
-        )
-        return replace(setting, affiliations=tuple(found))
-
-    return Imagined(NOTHING_CHANGED, offers, frozenset({fact.pk}), at, change_setting=end)
-
-
-def _imagine_restriction(
-    change: RestrictApproval, fact: Fact, offers: QuerySet[ListingHost], at: datetime
-) -> Imagined:
-    def write(revision: Revision) -> None:
-        _restrict(change, fact, revision=revision, by=_NOBODY, at=at, reason="")
-
-    return _rehearsed(write, offers, frozenset({fact.pk}), at)
-
-
-def _imagine_correction(change: CorrectGroundwork, swept: QuerySet[ListingHost], at: datetime) -> Imagined:
-    recorder = change.recorder
-    if recorder.is_empty:
-        raise InvalidFact("records", "All of it is recorded so already; there is nothing to correct.")
-    scope = recorder.scope()
-    offers = swept if scope is None else selectors.offers_in_scope(swept, scope)
-    if not recorder.is_ground:
-        offers = swept.none()
-
-    def write(revision: Revision) -> None:
-        # A rehearsal must leave no trace in what will be written in earnest: rows get their numbers by writing.
-        copy.deepcopy(recorder).write(revision)
-
-    return Imagined(NOTHING_CHANGED, offers, frozenset(), at, rehearse=write)
-
-
-def _imagine_undo(change: Undo, swept: QuerySet[ListingHost], at: datetime) -> Imagined:
-    revocation = Revocation.objects.select_related("fact").get(pk=change.revocation_id)
-    reinstatements.check_undoable(revocation, at=at)
-    offers = selectors.offers_concerned(swept, fact_id=revocation.fact_id, scope=revocation.scope)
-
-    def write(revision: Revision) -> None:
-        reinstatements.write(revocation, revision, by=_NOBODY, at=at, reason="", part=change.part)
-
-    fact_ids = frozenset() if revocation.fact_id is None else frozenset({revocation.fact_id})
-    return _rehearsed(write, offers, fact_ids, at)
-
-
-def _rehearsed(
-    write: Callable[[Revision], None],
-    offers: QuerySet[ListingHost],
-    fact_ids: frozenset[int],
-    at: datetime,
-) -> Imagined:
-    with _rehearsal(write, at=at):
-        # Once without questions: what would be refused is refused although nothing is on sale.
-        pass
-    return Imagined(NOTHING_CHANGED, offers, fact_ids, at, rehearse=write)
-
-
-def _policy_terms(change: SetPolicy) -> policies.PolicyTerms:
-    return policies.check_terms(
-        **{name: getattr(change, name) for name in policies.PolicyTerms.__annotations__}
-    )
-
-
-def _check_revocable(fact: Fact, *, effective_at: datetime) -> None:
-    match Fact.Kind(fact.kind):
-        case Fact.Kind.AGREEMENT:
-            agreements.check_revocable(agreements.current(fact), effective_at=effective_at)
-        case Fact.Kind.APPROVAL:
-            approvals.check_revocable(approvals.current(fact), effective_at=effective_at)
-        case _:
-            equipment.check_revocable(equipment.current(fact), effective_at=effective_at)
-
-
-def _with_exemption(hold: HoldVersion, exemption: holds.Exemption) -> HypotheticalHold:
-    exemptions = holds.exemptions_of(hold)
-    return _with_exemptions(hold, exemptions | {max(exemptions, default=0) + 1: exemption})
-
-
-def _with_exemptions(hold: HoldVersion, exemptions: Mapping[int, holds.Exemption]) -> HypotheticalHold:
-    return HypotheticalHold(
-        fact_id=hold.head_id,
-        code=hold.head.code,
-        reach=hold.reach,
-        placed_by=hold.placed_by,
-        reason_code=hold.reason_code,
-        valid_from=hold.valid_from,
-        valid_until=hold.valid_until,
-        parts={0: holds.targets_of(hold)} | {part: row.targets for part, row in exemptions.items()},
-        exemptions={part: (row.valid_from, row.valid_until) for part, row in exemptions.items()},
-    )
-
-
-def _fact_of(change: AboutFact) -> Fact:
-    fact = Fact.objects.filter(pk=change.fact_id).first()
-    kind = _KIND_OF.get(type(change))
-    if fact is None or (kind is not None and fact.kind != kind):
-        raise InvalidFact(
-            "fact", f"There is no {kind or 'record'} with id {change.fact_id}; choose one that exists."
-        )
-    return fact
-
-
-def _current(fact: Fact) -> Any:
-    records = {
-        Fact.Kind.AGREEMENT: agreements,
-        Fact.Kind.APPROVAL: approvals,
-        Fact.Kind.EQUIPMENT: equipment,
-        Fact.Kind.AFFILIATION: affiliations,
-        Fact.Kind.HOLD: holds,
-    }
-    if fact.kind not in records:
-        raise InvalidFact("fact", f"{fact.code} is a {fact.get_kind_display()}; that is changed elsewhere.")
-    return records[Fact.Kind(fact.kind)].current(fact)
-
-
-def _end_of(fact: Fact) -> datetime:
-    version = _current(fact)
-    names = ("valid_until", "waived_until", "revoked_at", "released_at")
-    ends = [getattr(version, name, None) for name in names]
-    return min([end for end in ends if end is not None])
-
-
 def _facts(answer: Answer) -> list[Evidence]:
     return [item for item in answer.evidence if item.kind in Fact.Kind.values]
 
@@ -1046,14 +532,10 @@ def _codes(answer: Answer) -> tuple[str, ...]:
     return tuple(item.code for item in answer.evidence)
 
 
-def _with_terms(offers: QuerySet[ListingHost]) -> QuerySet[ListingHost]:
-    return offers.select_related("listing__variant__device", "listing__vendor", "host")
-
-
 def _pages(offers: QuerySet[ListingHost]) -> Iterator[list[ListingHost]]:
     # By key, never with a cursor left open: on SQLite an open read would keep a rehearsal from writing.
     last = 0
-    rows = _with_terms(offers).order_by("id")
+    rows = with_terms(offers).order_by("id")
     while page := list(rows.filter(id__gt=last)[:PAGE]):
         last = page[-1].pk
         yield page
@@ -1095,10 +577,3 @@ def _content_of(change: Imaginable) -> Any:
     if isinstance(change, CorrectGroundwork):
         return [change.reason_code, change.subject, change.recorder.fingerprint()]
     return asdict(change)
-
-
-def _by_dimension(targets: Sequence[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    return {
-        dimension: frozenset(value for other, value in targets if other == dimension)
-        for dimension in {dimension for dimension, _ in targets}
-    }

@@ -29,6 +29,7 @@ from authorization.variant_sheet import (
 )
 from carriers.cells import length_of
 from carriers.compatibility import Ims, Rat
+from carriers.imei import TEST_BODY
 from carriers.models import HostCarrier, ReferenceSource
 from carriers.versions import FOREVER
 from catalog.models import (
@@ -44,7 +45,6 @@ from catalog.models import (
 # Since when what is recorded of a new variant counts: the first devices that matter here are of that time (own choice).
 KNOWN_SINCE = datetime(2014, 1, 1, tzinfo=UTC)
 _BATCH = 500
-_SYNTHETIC = "00"
 _BAND = tuple(
     field.name for field in VariantBand._meta.concrete_fields if field.name not in ("id", "version")
 )
@@ -57,8 +57,8 @@ _PLAIN = {
     "notes": ("notes", "notes"),
 }
 _REVISIONS = {"hardware_revision": "hardware revision", "software_revision": "software revision"}
-# What also stands in columns of the version itself, which verdicts read.
-_OF_VERSION = {
+# How sure is said of these in columns of the version itself, too, which verdicts read.
+OF_VERSION: Mapping[str, str] = {
     VariantSource.Value.GSM: "gsm_confidence",
     VariantSource.Value.UMTS: "umts_confidence",
     VariantSource.Value.LTE: "lte_confidence",
@@ -216,7 +216,8 @@ class _Comparison:
         self._by_org_slug = {each.slug: each for each in self._organizations}
         devices = Device.objects.select_related("manufacturer")
         named = _found(
-            lambda part: devices.filter(slug__in=part), [_device_slug(row) for row in self._rows]
+            lambda part: devices.filter(slug__in=part),
+            [device_slug(row["brand"], row["marketing_name"]) for row in self._rows],
         ) + _found(
             lambda part: devices.filter(marketing_name__in=part),
             [row["marketing_name"] for row in self._rows],
@@ -336,7 +337,7 @@ class _Comparison:
         if maker is None:
             return None
         named = (row["brand"], row["marketing_name"])
-        slug = _device_slug(row)
+        slug = device_slug(row["brand"], row["marketing_name"])
         if not slug:
             self._refuse(row, "marketing_name", "holds no letter or digit. Write the name of the phone.")
             return None
@@ -412,7 +413,7 @@ class _Comparison:
         known = {tac.code for tac in stored}
         source = row.cells.get("tacs_src", "")
         new = tuple(
-            Tac(code=code, variant=variant, is_synthetic=code.startswith(_SYNTHETIC), source=source)
+            Tac(code=code, variant=variant, is_synthetic=code.startswith(TEST_BODY), source=source)
             for code in codes
             if code not in known
         )
@@ -534,9 +535,9 @@ def _sources(row: SheetRow, known: Mapping[str, tuple[str, str]]) -> dict[str, t
 
 
 def _fields(row: SheetRow, before: VariantVersion | None) -> dict[str, str]:
-    fields = {name: getattr(before, name) if before else "" for name in _OF_VERSION.values()}
+    fields = {name: getattr(before, name) if before else "" for name in OF_VERSION.values()}
     fields["ims_source"] = before.ims_source if before else ""
-    for value, name in _OF_VERSION.items():
+    for value, name in OF_VERSION.items():
         if f"{value}_conf" in row:
             fields[name] = row[f"{value}_conf"]
     if "ims_src" in row:
@@ -620,7 +621,7 @@ def _tell_unsourced(
     """How sure a version is, where that changes and no source says so: an older record has no sources."""
     said = {difference.value for difference in found}
     labels = dict(VariantSource.Value.choices)
-    for value, name in _OF_VERSION.items():
+    for value, name in OF_VERSION.items():
         old = getattr(before, name) if before else ""
         if f"source of {labels[value]}" not in said and old != fields[name]:
             found.append(Difference(f"how sure {labels[value]} are", old, fields[name]))
@@ -650,8 +651,8 @@ def _maker_slug(name: str) -> str:
     return slugify(name)[: length_of(Organization, "slug")]
 
 
-def _device_slug(row: SheetRow) -> str:
-    brand, name = row["brand"], row["marketing_name"]
+def device_slug(brand: str, name: str) -> str:
+    """What a device is called by; the brand stands in front once."""
     return slugify(name if name.startswith(brand) else f"{brand} {name}")[: length_of(Device, "slug")]
 
 

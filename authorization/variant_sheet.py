@@ -19,6 +19,7 @@ from carriers.cells import (
     CONTROL,
     MONTH,
     Rule,
+    anything,
     each_once,
     length_of,
     matches,
@@ -355,11 +356,7 @@ def _rules(hosts: Collection[str], sources: Collection[str]) -> Mapping[str, Rul
     for column in _NEVER_NUMBERS:
         rules[column] = _no_number(rules[column])
     in_order = {column: rules[column] for column in known_columns(hosts)}
-    return in_order | dict.fromkeys(READ_OVER, _anything)
-
-
-def _anything(value: str) -> str | None:
-    return None
+    return in_order | dict.fromkeys(READ_OVER, anything)
 
 
 def _no_number(rule: Rule) -> Rule:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from carriers.compatibility import Admission, Data, NetworkRules, Verdict, Voice
+from carriers.compatibility import DATA_LIMITS, Admission, Data, NetworkRules, Verdict, Voice
 
 
 class Outcome(StrEnum):
@@ -123,12 +123,6 @@ _HEADLINES: Mapping[str, str] = {
     "RADIO_NOT_RECORDED": "not known what works, calls and 911 included",
 }
 
-_DATA_LIMITS: Mapping[Data, str] = {
-    Data.LTE_PARTIAL: "LTE_IN_PARTS",
-    Data.LTE_LIMITED: "LTE_IN_FEW_PLACES",
-    Data.UMTS: "DATA_3G_ONLY",
-    Data.GSM: "DATA_2G_ONLY",
-}
 _REASONS_THAT_LIMIT = ("VOICE_2G_ONLY", "NO_VOLTE", "NO_5G", "5G_PARTIAL")
 _COVERAGE = "MISSING_COVERAGE_BAND"
 
@@ -207,7 +201,7 @@ def _limits_of_approval(limits: str, software: str) -> tuple[Word, ...]:
 
 def _limits_of_radio(verdict: Verdict) -> tuple[Word, ...]:
     """What the verdict names as missing, FULL included: full says which bands, not that there is 5G."""
-    words = [_word(_DATA_LIMITS[verdict.data])] if verdict.data in _DATA_LIMITS else []
+    words = [_word(DATA_LIMITS[verdict.data])] if verdict.data in DATA_LIMITS else []
     if "NO_LTE_BAND" not in verdict.reasons:
         # Without LTE its coverage bands need no further word.
         words += [_word(_COVERAGE, bands.replace("|", " or ")) for bands in verdict.missing_coverage_bands]

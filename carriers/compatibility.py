@@ -148,6 +148,14 @@ _SUB_OF_DATA: Mapping[Data, Sub] = {
     Data.GSM: Sub.GSM,
 }
 
+# What is said of data that is less than LTE on all main bands.
+DATA_LIMITS: Mapping[Data, str] = {
+    Data.LTE_PARTIAL: "LTE_IN_PARTS",
+    Data.LTE_LIMITED: "LTE_IN_FEW_PLACES",
+    Data.UMTS: "DATA_3G_ONLY",
+    Data.GSM: "DATA_2G_ONLY",
+}
+
 T_MOBILE = "tmobile"
 # FierceWireless, 28 Aug 2015: T-Mobile certifies phones with band 12 only if they have VoLTE and E911.
 B12_NEEDS_VOLTE_FROM = date(2015, 8, 28)

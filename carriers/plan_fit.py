@@ -1,9 +1,8 @@
 """Does a prepaid plan work on a phone? Plain Python, from the verdict alone."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from carriers.compatibility import Data, Level, Verdict, Voice
+from carriers.compatibility import DATA_LIMITS, Level, Verdict, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +23,13 @@ def plan_fit(verdict: Verdict, *, needs_voice: bool, needs_data: bool, needs_vol
         return PlanFit(fits=False, limits=("NO_SERVICE",))
     obstacles = _voice_obstacles(verdict.voice, needs_voice=needs_voice, needs_volte=needs_volte)
     cautions = []
-    if needs_data and verdict.data in _DATA_CAUTIONS:
-        cautions.append(_DATA_CAUTIONS[verdict.data])
+    if needs_data and verdict.data in DATA_LIMITS:
+        cautions.append(DATA_LIMITS[verdict.data])
     # Only a caution: whether the rule reaches lines of an MVNO was unclear (The Desk, July 2020), and it was
     # reported as put on hold (ViewPointz, 5 Feb 2021).
     if "VOLTE_REQUIRED" in verdict.certification_blockers:
         cautions.append("ACTIVATION_MAY_NEED_VOLTE")
     return PlanFit(fits=not obstacles, limits=(*obstacles, *cautions))
-
-
-_DATA_CAUTIONS: Mapping[Data, str] = {
-    Data.LTE_PARTIAL: "LTE_IN_PARTS",
-    Data.LTE_LIMITED: "LTE_IN_FEW_PLACES",
-    Data.UMTS: "DATA_3G_ONLY",
-    Data.GSM: "DATA_2G_ONLY",
-}
 
 
 def _voice_obstacles(voice: Voice, *, needs_voice: bool, needs_volte: bool) -> list[str]:

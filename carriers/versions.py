@@ -5,7 +5,7 @@ integers here: the table of revisions belongs to `authorization`, two floors up,
 write versions. See docs/facts-and-fence.md.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from django.db import models
@@ -13,6 +13,11 @@ from django.db.models import F, Q
 
 # Valid time always has an end, so that no comparison meets a NULL. The year leaves room for any time zone.
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def end_of(day: date) -> datetime:
+    """The last instant of the day: for whoever asks about a day, what began on it counts."""
+    return datetime.combine(day, time.max, UTC)
 
 
 class FactVersionQuerySet(models.QuerySet[Any]):

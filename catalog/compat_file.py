@@ -9,13 +9,14 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from itertools import batched
 from typing import TextIO
 
 from carriers.models import HostCarrier
 from carriers.selectors import Networks
 from carriers.verdict_words import describe
+from carriers.versions import end_of
 from catalog.models import Variant
 from catalog.selectors import Judged, Judges, Radios, VariantNames, find_variants
 
@@ -182,7 +183,7 @@ class _Answering:
         if host is None:
             return f"No network has this code. Known: {', '.join(self._hosts) or 'none'}."
         # What was in force when the day ended: a correction of that day counts.
-        at = datetime.combine(day, time.max, UTC)
+        at = end_of(day)
         radio = radios.of(variant.pk, at=at)
         if radio is None:
             return "The radio of this variant is not on record for this date. Ask about another date, or record it."

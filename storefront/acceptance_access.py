@@ -133,10 +133,3 @@ def standing_of_staff(user: Any, member: CarrierMember | None, actor: Actor) -> 
     if user.has_perm("authorization.change_acceptance"):
         parties = [Party.SPONSOR, Party.SHOP]
     return Standing(actor, tuple(parties))
-
-
-def carrier_member_of(user: Any) -> CarrierMember | None:
-    """What ties this account to a host carrier, asked afresh: ending it acts on the next request."""
-    if not user.is_authenticated:
-        return None
-    return CarrierMember.objects.select_related("host").filter(user_id=user.pk).first()

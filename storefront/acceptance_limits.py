@@ -17,7 +17,6 @@ from authorization.acceptances.moves import MoveRefused
 from authorization.acceptances.process import Doer
 from authorization.models import Acceptance, AcceptanceFile, AcceptanceMove, Party
 from carriers.models import HostCarrier
-from catalog.models import Organization
 from storefront import rates
 from storefront.acceptance_access import Open, Standing
 
@@ -65,14 +64,13 @@ class TooOften(MoveRefused):
         self.wait_s = wait_s
 
 
-def request(
-    *, standing: Standing, host: HostCarrier, sponsor: Organization | None, at: datetime, **terms: Any
-) -> Acceptance:
-    """Ask a host for acceptance. Raises InvalidFact, MoveRefused, NoRoom, TooOften."""
+def request(*, standing: Standing, host: HostCarrier, at: datetime, **terms: Any) -> Acceptance:
+    """Ask a host for acceptance, in one's own name. Raises InvalidFact, MoveRefused, NoRoom, TooOften."""
     _count(standing, "Requests of one sponsor", REQUESTS_PER_HOUR)
     with transaction.atomic():
         _one_at_a_time(host.pk)
-        made = process.request(host=host, sponsor=sponsor, **terms, by=standing.doer(Party.SPONSOR), at=at)
+        by = standing.doer(Party.SPONSOR)
+        made = process.request(host=host, sponsor=standing.organization, **terms, by=by, at=at)
         _check_room(made)
     return made
 

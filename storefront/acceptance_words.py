@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
+from authorization.acceptances.moves import Input
 from authorization.models import Acceptance, AcceptanceMove, ApprovalVersion, Party
 from authorization.revocations import WITHDRAWAL_REASONS
 
@@ -17,6 +20,8 @@ _FOLLOWS = (
     "expire",
     "fall_with_parent",
 )
+# What a move's record keeps as text.
+_INSTANTS = (Input.WAIVED_UNTIL, Input.VALID_UNTIL, Input.PHASE_OUT_UNTIL)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,12 @@ def reason_told(move: AcceptanceMove) -> str:
     if move.move in _FOLLOWS and is_own:
         return WITHDRAWAL_REASONS.get(move.reason, "")
     return move.reason
+
+
+def details_of(move: AcceptanceMove) -> dict[str, Any]:
+    """What is on record of a move beside its states, where there is something; instants are instants."""
+    told = {name: value for name, value in move.detail.items() if value}
+    return told | {name: datetime.fromisoformat(told[name]) for name in _INSTANTS if name in told}
 
 
 def software_asked_for(row: Acceptance) -> Software:

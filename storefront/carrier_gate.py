@@ -10,7 +10,6 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from storefront.acceptance_access import carrier_member_of
 from storefront.models import CarrierMember
 from storefront.requests import ADMIN_PREFIX
 
@@ -36,13 +35,12 @@ OPEN_PAGES = frozenset(
 
 
 def member_on(request: HttpRequest) -> CarrierMember | None:
-    """Whom of a host carrier this request comes from, asked once per request; None: nobody."""
-    if not hasattr(request, "user"):
-        # Nobody has asked yet who it is.
-        return None
-    if not hasattr(request, "_carrier_member"):
-        request._carrier_member = carrier_member_of(request.user)  # type: ignore[attr-defined]
-    member: CarrierMember | None = request._carrier_member  # type: ignore[attr-defined]
+    """Whom of a host carrier this request comes from; None: nobody.
+
+    Asked once per request, so that ending it acts on the next: the answer, also that there is none, stays with the
+    request's own user. A request that failed before anybody asked who it is has no user.
+    """
+    member: CarrierMember | None = getattr(getattr(request, "user", None), "carrier_member", None)
     return member
 
 

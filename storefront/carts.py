@@ -167,7 +167,7 @@ def view_cart(cart: Cart, *, at: datetime) -> CartView:
             obstacle is None,
             obstacle.message if obstacle else "",
             answer,
-            judged.get((line.offer.listing.variant_id, line.offer.host_id)) if line.plan_id else None,
+            plans.judged_of(line, judged),
         )
         for line, answer, obstacle in zip(lines, answers, obstacles, strict=True)
     ]

@@ -7,7 +7,7 @@ was reported lost or stolen nobody here knows: the lists of the carriers are the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from enum import StrEnum
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from carriers.admission import AdmissionAnswer
 from carriers.imei import Imei, Refusal
 from carriers.models import HostCarrier
 from carriers.selectors import hosts_of
+from carriers.versions import end_of
 from catalog.models import Variant
 from catalog.selectors import Judged, judged_for, variant_of_tac
 from storefront.activations import admissions
@@ -96,8 +97,7 @@ def check(
     if variant is None:
         return ImeiAnswer(Kind.UNKNOWN_MODEL, day, at, number=_number(number))
     asked = hosts_of(settings.SHOP_MVNO, at=at) if hosts is None else hosts
-    # Of another day, its last instant: what began on it counts.
-    instant = at if day == at.astimezone(UTC).date() else datetime.combine(day, time.max, UTC)
+    instant = at if day == at.astimezone(UTC).date() else end_of(day)
     return ImeiAnswer(
         Kind.KNOWN,
         day,

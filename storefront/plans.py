@@ -29,6 +29,14 @@ def plans_on_sale(*, at: datetime) -> QuerySet[PrepaidPlan]:
     )
 
 
+def plans_by_host(*, at: datetime) -> dict[int, list[PrepaidPlan]]:
+    """The plans on sale by host id, cheapest first."""
+    found: dict[int, list[PrepaidPlan]] = {}
+    for plan in plans_on_sale(at=at).select_related("hosting").order_by("price_amount", "pk"):
+        found.setdefault(plan.hosting.host_id, []).append(plan)
+    return found
+
+
 def sold_of(plans: Iterable[PrepaidPlan | None], *, at: datetime) -> set[int]:
     """The ids of those plans that are on sale; no query when there is no plan."""
     plan_ids = {plan.pk for plan in plans if plan is not None}
@@ -51,7 +59,12 @@ def judged_with_plans(lines: Iterable[CartLine], *, at: datetime) -> Mapping[tup
     return judged_for({offer.listing.variant for offer in offers}, {offer.host for offer in offers}, at=at)
 
 
+def judged_of(line: CartLine, judged: Mapping[tuple[int, int], Judged]) -> Judged | None:
+    """None of a line without a plan, or where what the phone can do is not on record."""
+    return judged.get((line.offer.listing.variant_id, line.offer.host_id)) if line.plan_id else None
+
+
 def fits(line: CartLine, judged: Mapping[tuple[int, int], Judged]) -> bool:
     """False only where it is known: of a phone without a recorded radio the plan is offered, and the gap is said."""
-    pair = judged.get((line.offer.listing.variant_id, line.offer.host_id))
+    pair = judged_of(line, judged)
     return line.plan is None or pair is None or fit_of(line.plan, pair.verdict).fits

@@ -158,7 +158,8 @@ def one_before(row: ReferenceImport) -> ReferenceImport | None:
     """The import that was applied last before this one was uploaded or applied."""
     applied = ReferenceImport.objects.filter(applied_at__isnull=False).exclude(pk=row.pk)
     before = row.applied_at or row.uploaded_at
-    found: ReferenceImport | None = applied.filter(applied_at__lte=before).order_by("-applied_at").first()
+    latest = applied.filter(applied_at__lte=before).defer("content").order_by("-applied_at")
+    found: ReferenceImport | None = latest.first()
     return found
 
 

@@ -127,13 +127,13 @@ def check_limits(limits: str) -> None:
 
 def bands_still_on(acceptance: Acceptance, limits: str, *, at: datetime) -> tuple[str, ...]:
     """The bands that the limits call off and that the variant's record has switched on, e.g. "LTE B12"."""
-    radio = radio_of(acceptance, at=at)
+    named = [(Rat(rat.upper()), band.casefold()) for rat, band in _BAND_OFF.findall(limits)]
+    radio = radio_of(acceptance, at=at) if named else None
     if radio is None:
         return ()
     spelled = {
         (rat, band.casefold()): f"{rat} {band}" for rat, names in radio.bands.items() for band in names
     }
-    named = [(Rat(rat.upper()), band.casefold()) for rat, band in _BAND_OFF.findall(limits)]
     return tuple(spelled[band] for band in named if band in spelled)
 
 

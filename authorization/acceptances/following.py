@@ -258,14 +258,7 @@ def check(
     if following.host_id not in (None, row.host_id) or following.organization_id is not None:
         raise MoveRefused(f"{row.code} is not yours to move.")
     state = effective_state(row, at=at)
-    allowed = [one.code for one in moves.moves_for(row, following.party, state=state)]
-    if following.seen_version is not None and following.seen_version != row.version:
-        raise MoveRefused(
-            f"{row.code} has moved since you looked at it: it is {state} by now. Look again, then decide.",
-            allowed,
-        )
-    if move not in allowed:
-        raise MoveRefused(refusal(row, move, following.party, state), allowed)
+    allowed = check_turn(row, move, following.party, state=state, seen_version=following.seen_version)
     if move == "suspend" and any(on_word_of_host(hold.head_id) for hold in holds_on(row, at=at)):
         raise MoveRefused(f"{row.code} is SUSPENDED on the word of the host already.", allowed)
     ends = following.phase_out_until
@@ -280,7 +273,25 @@ def check(
         )
 
 
-def refusal(acceptance: Acceptance, code: str, party: str, state: str) -> str:
+def check_turn(
+    acceptance: Acceptance, code: str, party: str, *, state: str, seen_version: int | None = None
+) -> tuple[str, ...]:
+    """May this party make this move, and has it looked at the acceptance as it is? Returns all that it may do.
+
+    `state`: the one that counts. Raises MoveRefused.
+    """
+    allowed = moves.codes_for(acceptance, party, state=state)
+    if seen_version is not None and seen_version != acceptance.version:
+        raise MoveRefused(
+            f"{acceptance.code} has moved since you looked at it: it is {state} by now. Look again, then decide.",
+            allowed,
+        )
+    if code not in allowed:
+        raise MoveRefused(_refusal(acceptance, code, party, state), allowed)
+    return allowed
+
+
+def _refusal(acceptance: Acceptance, code: str, party: str, state: str) -> str:
     """Why this party may not make this move now, and what would help."""
     move = moves.find(code)
     who = Party(party).label

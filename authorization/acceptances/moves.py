@@ -134,6 +134,8 @@ _APPROVER = (Party.HOST_APPROVER, Party.SHOP)
 # What was decided for a later day happens on it.
 _APPROVER_OR_CLOCK = (*_APPROVER, Party.CLOCK)
 _CLOCK = (Party.CLOCK,)
+_WORD = (Input.REASON, Input.DOCUMENT)
+_BUILD = (Input.HARDWARE_REVISION, *_WORD)
 _TERMS = (Input.VALID_UNTIL, Input.SOFTWARE_FROM, Input.SOFTWARE_UNTIL, Input.REASON)
 _WAIVER = (Input.LIMITS, Input.WAIVED_UNTIL, Input.DOCUMENT)
 
@@ -159,7 +161,7 @@ MOVES: tuple[Move, ...] = (
         _to(State.INTAKE_REVIEW, State.REQUESTED),
         _DESK,
         "papers present: FCC ID, PTCRB or GCF number, TACs, a declaration of bands and software",
-        takes=(Input.REASON, Input.DOCUMENT),
+        takes=_WORD,
     ),
     Move(
         "give_slot",
@@ -168,7 +170,7 @@ MOVES: tuple[Move, ...] = (
         (Party.HOST_DESK, Party.HOST_LAB, Party.SHOP),
         "papers present; each TAC is of no other model; the software is in the range asked for, and frozen by it",
         needs=(Input.LAB_SLOT_FROM, Input.LAB_SLOT_UNTIL, Input.SOFTWARE),
-        takes=(Input.HARDWARE_REVISION, Input.REASON, Input.DOCUMENT),
+        takes=_BUILD,
     ),
     Move(
         "reject",
@@ -186,7 +188,7 @@ MOVES: tuple[Move, ...] = (
         _LAB,
         "the samples match the frozen build",
         needs=(Input.SOFTWARE,),
-        takes=(Input.HARDWARE_REVISION, Input.REASON, Input.DOCUMENT),
+        takes=_BUILD,
     ),
     Move(
         "open_issues",
@@ -204,7 +206,7 @@ MOVES: tuple[Move, ...] = (
         _LAB,
         "another software or hardware than the build before; in the range asked for",
         needs=(Input.SOFTWARE,),
-        takes=(Input.HARDWARE_REVISION, Input.REASON, Input.DOCUMENT),
+        takes=_BUILD,
     ),
     Move(
         "ask_waiver",
@@ -213,7 +215,7 @@ MOVES: tuple[Move, ...] = (
         _SPONSOR,
         "the deviation is described",
         needs=(Input.DEVIATION,),
-        takes=(Input.REASON, Input.DOCUMENT),
+        takes=_WORD,
     ),
     Move(
         "refuse_waiver",
@@ -263,14 +265,7 @@ MOVES: tuple[Move, ...] = (
         _SPONSOR,
         "new software or hardware; what was approved stays as it is",
         needs=(Input.SOFTWARE,),
-        takes=(
-            Input.SOFTWARE_FROM,
-            Input.SOFTWARE_UNTIL,
-            Input.HARDWARE_REVISION,
-            Input.TACS,
-            Input.REASON,
-            Input.DOCUMENT,
-        ),
+        takes=(Input.SOFTWARE_FROM, Input.SOFTWARE_UNTIL, Input.HARDWARE_REVISION, Input.TACS, *_WORD),
         opens=State.MR_REVIEW,
     ),
     Move(
@@ -390,6 +385,10 @@ def moves_for(acceptance: Acceptable, party: str, *, state: str | None = None) -
         and move.code not in FOLLOWING
         and not (move.gives and party == Party.SHOP and acceptance.sponsor_id is None)
     )
+
+
+def codes_for(acceptance: Acceptable, party: str, *, state: str) -> tuple[str, ...]:
+    return tuple(move.code for move in moves_for(acceptance, party, state=state))
 
 
 def find(code: str) -> Move:

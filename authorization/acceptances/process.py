@@ -7,10 +7,10 @@ revoke, restrict) goes through the front door, `authorization.revocations`, whic
 acceptance then follows its approval (authorization.acceptances.following).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django.db import transaction
 
@@ -26,11 +26,8 @@ from authorization.acceptances.steps import Doer as Doer
 from authorization.acceptances.steps import NotReady as NotReady
 from authorization.acceptances.steps import (
     Step,
-    allowed_to,
-    check_allowed,
     check_inputs,
     check_stands_for,
-    check_version,
     locked,
     moving,
 )
@@ -73,6 +70,27 @@ class Result:
     note: str = ""
 
 
+class Said(TypedDict, total=False):
+    """What may be said with most moves. `seen_version`: the version of the acceptance that who acts has looked at."""
+
+    seen_version: int | None
+    reason: str
+    document: str
+
+
+class Terms(Said, total=False):
+    """Of an approval. What is left out is as it was asked for, or stays; its end: none."""
+
+    valid_until: datetime | None
+    software_from: str | None
+    software_until: str | None
+
+
+class LimitedTerms(Terms, total=False):
+    limits: str
+    waived_until: datetime | None
+
+
 def perform(
     *,
     acceptance: Acceptance,
@@ -88,19 +106,17 @@ def perform(
     MoveRefused for a state, a party or a version that has passed, NotReady for what an approval lacks.
     """
     asked = moves.find(move)
-    if asked.at_door:
-        check_allowed(acceptance, asked, by, at=at, state=effective_state(acceptance, at=at))
+    act = _ACTS.get(move)
+    if act is None or by.party not in asked.parties:
+        state = effective_state(acceptance, at=at)
+        if act is None and not asked.at_door:
+            allowed = moves.codes_for(acceptance, by.party, state=state)
+            raise MoveRefused(f"Nobody makes the move {move}: it follows by itself.", allowed)
+        following.check_turn(acceptance, move, by.party, state=state)
         raise MoveRefused(
             f"{asked.title} takes authority away: it goes through the two pages of a withdrawal, which show first what "
             "falls.",
         )
-    act = _ACTS.get(move)
-    if act is None:
-        raise MoveRefused(
-            f"Nobody makes the move {move}: it follows by itself.", allowed_to(acceptance, by, at=at)
-        )
-    if by.party not in asked.parties:
-        check_allowed(acceptance, asked, by, at=at, state=effective_state(acceptance, at=at))
     given = {name: value for name, value in inputs.items() if value not in (None, "", (), [])}
     known = (*asked.needs_of(by.party), *asked.takes_of(by.party))
     for name in given:
@@ -192,17 +208,9 @@ def withdraw(
 # --- the host's desk and lab ------------------------------------------------------------------------------------
 
 
-def take_in(
-    *,
-    acceptance: Acceptance,
-    by: Doer,
-    at: datetime,
-    seen_version: int | None = None,
-    reason: str = "",
-    document: str = "",
-) -> AcceptanceMove:
+def take_in(*, acceptance: Acceptance, by: Doer, at: datetime, **said: Unpack[Said]) -> AcceptanceMove:
     """The host's desk has the papers and looks at them. It makes nothing sellable."""
-    with moving(acceptance, "take_in", by, at, seen_version, reason=reason, document=document) as step:
+    with moving(acceptance, "take_in", by, at, **said) as step:
         step.refuse(criteria.missing_papers(step.row))
         return step.to(State.INTAKE_REVIEW)
 
@@ -216,15 +224,11 @@ def give_slot(
     lab_slot_until: datetime | None = None,
     software: str = "",
     hardware_revision: str = "",
-    seen_version: int | None = None,
-    reason: str = "",
-    document: str = "",
+    **said: Unpack[Said],
 ) -> AcceptanceMove:
     """The entry criteria are met: a slot in the lab, and the build that is frozen for it."""
-    said = {"lab_slot_from": lab_slot_from, "lab_slot_until": lab_slot_until, "software": software}
-    with moving(
-        acceptance, "give_slot", by, at, seen_version, reason=reason, document=document, **said
-    ) as step:
+    build = {"lab_slot_from": lab_slot_from, "lab_slot_until": lab_slot_until, "software": software}
+    with moving(acceptance, "give_slot", by, at, **build, **said) as step:
         row = step.row
         starts, ends = step.instant("lab_slot_from"), step.instant("lab_slot_until")
         if starts >= ends:
@@ -243,17 +247,9 @@ def give_slot(
         return step.to(State.LAB_ENTRY, changes, detail={"software": software})
 
 
-def reject(
-    *,
-    acceptance: Acceptance,
-    by: Doer,
-    at: datetime,
-    reason: str = "",
-    document: str = "",
-    seen_version: int | None = None,
-) -> AcceptanceMove:
+def reject(*, acceptance: Acceptance, by: Doer, at: datetime, **said: Unpack[Said]) -> AcceptanceMove:
     """Entry criteria or defects stay unresolved. For good: a new acceptance is asked for."""
-    with moving(acceptance, "reject", by, at, seen_version, reason=reason, document=document) as step:
+    with moving(acceptance, "reject", by, at, **said) as step:
         return step.to(State.REJECTED)
 
 
@@ -264,13 +260,10 @@ def start_tests(
     at: datetime,
     software: str = "",
     hardware_revision: str = "",
-    seen_version: int | None = None,
-    reason: str = "",
-    document: str = "",
+    **said: Unpack[Said],
 ) -> AcceptanceMove:
     """The samples are here and are what was frozen: `software` and `hardware_revision` are what they show."""
-    said = {"reason": reason, "document": document, "software": software}
-    with moving(acceptance, "start_tests", by, at, seen_version, **said) as step:
+    with moving(acceptance, "start_tests", by, at, software=software, **said) as step:
         row = step.row
         if row.build_no == 0:
             raise MoveRefused("No build is frozen; the lab gives a slot first.", step.allowed)
@@ -288,17 +281,9 @@ def start_tests(
         return step.to(State.IN_TEST, detail={"software": software, "hardware_revision": hardware_revision})
 
 
-def open_issues(
-    *,
-    acceptance: Acceptance,
-    by: Doer,
-    at: datetime,
-    reason: str = "",
-    document: str = "",
-    seen_version: int | None = None,
-) -> AcceptanceMove:
+def open_issues(*, acceptance: Acceptance, by: Doer, at: datetime, **said: Unpack[Said]) -> AcceptanceMove:
     """Defects were found: the maker owes another build."""
-    with moving(acceptance, "open_issues", by, at, seen_version, reason=reason, document=document) as step:
+    with moving(acceptance, "open_issues", by, at, **said) as step:
         failed = criteria.failed_cases(step.row)
         if not failed:
             raise MoveRefused(
@@ -314,13 +299,10 @@ def submit_build(
     at: datetime,
     software: str = "",
     hardware_revision: str = "",
-    seen_version: int | None = None,
-    reason: str = "",
-    document: str = "",
+    **said: Unpack[Said],
 ) -> AcceptanceMove:
     """A new build is frozen and tested: what the one before passed does not count for it."""
-    said = {"reason": reason, "document": document, "software": software}
-    with moving(acceptance, "submit_build", by, at, seen_version, **said) as step:
+    with moving(acceptance, "submit_build", by, at, software=software, **said) as step:
         row = step.row
         changes: dict[str, Any] = {
             "build_no": row.build_no + 1,
@@ -343,14 +325,11 @@ def ask_waiver(
     by: Doer,
     at: datetime,
     deviation: str = "",
-    reason: str = "",
-    document: str = "",
-    seen_version: int | None = None,
+    **said: Unpack[Said],
 ) -> AcceptanceMove:
     """The maker asks to ship with a known deviation."""
-    said = {"reason": reason, "document": document, "deviation": deviation}
-    with moving(acceptance, "ask_waiver", by, at, seen_version, **said) as step:
-        words = doors.clean_text("deviation", deviation, at_most=4000)
+    with moving(acceptance, "ask_waiver", by, at, deviation=deviation, **said) as step:
+        words = step.said["deviation"]
         return step.to(State.WAIVER_PENDING, {"deviation": words}, detail={"deviation": words})
 
 
@@ -380,7 +359,7 @@ def record_results(
         row = locked(acceptance)
         check_stands_for(row, by)
         state = effective_state(row, at=at)
-        allowed = allowed_to(row, by, at=at)
+        allowed = moves.codes_for(row, by.party, state=state)
         if by.party not in (Party.HOST_LAB, Party.SHOP):
             raise MoveRefused("Results are recorded by the lab of the host.", allowed)
         if state not in TESTED_IN:
@@ -453,116 +432,45 @@ def attach_file(
 # --- the host's approver ----------------------------------------------------------------------------------------
 
 
-def refuse_waiver(
-    *,
-    acceptance: Acceptance,
-    by: Doer,
-    at: datetime,
-    reason: str = "",
-    document: str = "",
-    seen_version: int | None = None,
-) -> AcceptanceMove:
-    with moving(acceptance, "refuse_waiver", by, at, seen_version, reason=reason, document=document) as step:
+def refuse_waiver(*, acceptance: Acceptance, by: Doer, at: datetime, **said: Unpack[Said]) -> AcceptanceMove:
+    with moving(acceptance, "refuse_waiver", by, at, **said) as step:
         return step.to(State.ISSUES_OPEN)
 
 
 def grant_waiver(
-    *,
-    acceptance: Acceptance,
-    by: Doer,
-    at: datetime,
-    limits: str = "",
-    waived_until: datetime | None = None,
-    document: str = "",
-    valid_until: datetime | None = None,
-    software_from: str | None = None,
-    software_until: str | None = None,
-    reason: str = "",
-    seen_version: int | None = None,
+    *, acceptance: Acceptance, by: Doer, at: datetime, **said: Unpack[LimitedTerms]
 ) -> AcceptanceMove:
     """Approve with limits, for the time of the waiver. Its approval is in force from this commit on."""
-    said = {"reason": reason, "document": document, "limits": limits, "waived_until": waived_until}
-    return _give(
-        acceptance,
-        "grant_waiver",
-        by,
-        at,
-        seen_version,
-        said,
-        _Terms(valid_until, software_from, software_until, limits, waived_until),
-    )
+    return _give(acceptance, "grant_waiver", by, at, **said)
 
 
 def approve_with_limits(
-    *,
-    acceptance: Acceptance,
-    by: Doer,
-    at: datetime,
-    limits: str = "",
-    waived_until: datetime | None = None,
-    document: str = "",
-    valid_until: datetime | None = None,
-    software_from: str | None = None,
-    software_until: str | None = None,
-    reason: str = "",
-    seen_version: int | None = None,
+    *, acceptance: Acceptance, by: Doer, at: datetime, **said: Unpack[LimitedTerms]
 ) -> AcceptanceMove:
     """A maintenance release is accepted with limits."""
-    said = {"reason": reason, "document": document, "limits": limits, "waived_until": waived_until}
-    return _give(
-        acceptance,
-        "approve_with_limits",
-        by,
-        at,
-        seen_version,
-        said,
-        _Terms(valid_until, software_from, software_until, limits, waived_until),
-    )
+    return _give(acceptance, "approve_with_limits", by, at, **said)
 
 
-def approve(
-    *,
-    acceptance: Acceptance,
-    by: Doer,
-    at: datetime,
-    document: str = "",
-    valid_until: datetime | None = None,
-    software_from: str | None = None,
-    software_until: str | None = None,
-    reason: str = "",
-    seen_version: int | None = None,
-) -> AcceptanceMove:
+def approve(*, acceptance: Acceptance, by: Doer, at: datetime, **said: Unpack[Terms]) -> AcceptanceMove:
     """The letter of technical acceptance, its number in `document`. From CONDITIONAL it takes the limits away."""
-    said = {"reason": reason, "document": document}
-    return _give(
-        acceptance,
-        "approve",
-        by,
-        at,
-        seen_version,
-        said,
-        _Terms(valid_until, software_from, software_until),
-    )
+    return _give(acceptance, "approve", by, at, **said)
 
 
-def resume(
-    *,
-    acceptance: Acceptance,
-    by: Doer,
-    at: datetime,
-    reason: str = "",
-    document: str = "",
-    seen_version: int | None = None,
-) -> AcceptanceMove:
+def resume(*, acceptance: Acceptance, by: Doer, at: datetime, **said: Unpack[Said]) -> AcceptanceMove:
     """The cause of the suspension is gone: its hold is released, and it alone.
 
     A host lifts what was suspended in its name. Raises MoveRefused where the shop or somebody else suspended it.
     """
-    with moving(acceptance, "resume", by, at, seen_version, reason=reason, document=document) as step:
+    with moving(acceptance, "resume", by, at, **said) as step:
         row = step.row
-        hold = _hold_to_release(row, step, by)
-        named = following.Following(by.party, document)
-        stamp: dict[str, Any] = {"revision": step.revision_held, "by": by.actor, "at": at, "reason": reason}
+        hold = _hold_to_release(step)
+        named = following.Following(by.party, step.said.get("document", ""))
+        stamp: dict[str, Any] = {
+            "revision": step.revision_held,
+            "by": by.actor,
+            "at": at,
+            "reason": step.said["reason"],
+        }
         placed = Revocation.objects.filter(fact=hold, kind=Revocation.Kind.HOLD).order_by("-id").first()
         if placed is None:
             holds.release_under_fence(fact=hold, following=named, **stamp)
@@ -577,8 +485,9 @@ def resume(
         return last
 
 
-def _hold_to_release(row: Acceptance, step: Step, by: Doer) -> Fact:
+def _hold_to_release(step: Step) -> Fact:
     """Of the holds on it the one that names it alone: for a host the one that was placed on its word."""
+    row, by = step.row, step.by
     for hold in following.holds_on(row, at=step.at):
         if len(holds.targets_of(hold)) == 1 and (
             by.party == Party.SHOP or following.on_word_of_host(hold.head_id)
@@ -601,19 +510,16 @@ def report_release(
     software_until: str = "",
     hardware_revision: str = "",
     tacs: Sequence[str] = (),
-    reason: str = "",
-    document: str = "",
-    seen_version: int | None = None,
+    **said: Unpack[Said],
 ) -> AcceptanceMove:
     """New software or hardware of what is approved: a child acceptance under review. What was approved stays so.
 
     Returns the parent's move, its detail names the child. Without `software_from` the child's range begins with the
     software that is reported. A new hardware revision makes it an engineering change.
     """
-    said = {"reason": reason, "document": document, "software": software}
-    with moving(acceptance, "report_release", by, at, seen_version, **said) as step:
+    with moving(acceptance, "report_release", by, at, software=software, **said) as step:
         row = step.row
-        software = doors.clean_text("software", software, at_most=64)
+        software = step.said["software"]
         hardware = (
             doors.clean_text("hardware_revision", hardware_revision, at_most=64) or row.hardware_revision
         )
@@ -653,7 +559,7 @@ def report_release(
             prefix="",
             by=by,
             at=at,
-            reason=reason,
+            reason=step.said.get("reason", ""),
             detail={"parent": row.code, "software": software},
         )
         return step.to(row.state, detail={"child": child.code, "software": software})
@@ -664,43 +570,28 @@ def free_hold_code(acceptance: Acceptance) -> str:
     return builds.free_code(f"{acceptance.code[:58]}-S", Fact)
 
 
-@dataclass(frozen=True)
-class _Terms:
-    valid_until: datetime | None
-    software_from: str | None
-    software_until: str | None
-    limits: str = ""
-    waived_until: datetime | None = None
-
-
 def _give(
-    acceptance: Acceptance,
-    code: str,
-    by: Doer,
-    at: datetime,
-    seen_version: int | None,
-    said: Mapping[str, Any],
-    terms: _Terms,
+    acceptance: Acceptance, code: str, by: Doer, at: datetime, **said: Unpack[LimitedTerms]
 ) -> AcceptanceMove:
     """An approval in force, and the move that says so, in one transaction under the exclusive fence."""
-    _look_first(acceptance, code, by, at, seen_version, said, terms)
-    with moving(acceptance, code, by, at, seen_version, **said) as step:
+    _look_first(acceptance, code, by, at, said)
+    with moving(acceptance, code, by, at, **said) as step:
         row = step.row
-        criteria.check_limits(terms.limits)
-        _refuse_unready(row, code, step.allowed, at=at, limits=terms.limits)
-        state = State.CONDITIONAL if code != "approve" else State.APPROVED
-        valid_until = terms.valid_until
+        limits = step.said.get("limits", "")
+        _refuse_unready(row, code, step.allowed, at=at, limits=limits)
+        state = State.APPROVED if code == "approve" else State.CONDITIONAL
+        valid_until = said.get("valid_until")
         if valid_until is not None:
-            valid_until = step.check_instant("valid_until", valid_until)
-        span = builds.approved_span(row, terms.software_from, terms.software_until)
+            doors.check_instant("valid_until", valid_until)
+        span = builds.approved_span(row, said.get("software_from"), said.get("software_until"))
         stamp: dict[str, Any] = {"revision": step.revision_held, "by": by.actor, "at": at}
         record: dict[str, Any] = {
             "state": _APPROVAL_STATES[state],
-            "limits": terms.limits,
-            "waived_until": terms.waived_until,
+            "limits": limits,
+            "waived_until": said.get("waived_until"),
             "software_from": span["software_from"],
             "software_until": span["software_until"],
-            "document": said["document"],
+            "document": step.said["document"],
         }
         if row.approval is None:
             fact = approvals.record_under_fence(
@@ -714,7 +605,7 @@ def _give(
             )
         else:
             fact = row.approval
-            reason = str(said.get("reason") or said["document"])
+            reason = step.said.get("reason") or step.said["document"]
             approvals.change_under_fence(fact=fact, valid_until=valid_until, reason=reason, **record, **stamp)
         version = approvals.current(fact)
         changes: dict[str, Any] = {
@@ -740,25 +631,18 @@ def _give(
 _APPROVAL_STATES = {State.APPROVED: approvals.State.APPROVED, State.CONDITIONAL: approvals.State.CONDITIONAL}
 
 
-def _look_first(
-    acceptance: Acceptance,
-    code: str,
-    by: Doer,
-    at: datetime,
-    seen_version: int | None,
-    said: Mapping[str, Any],
-    terms: _Terms,
-) -> None:
-    """What is refused anyway is refused before the fence, behind which buyers wait. It is all checked again there."""
+def _look_first(acceptance: Acceptance, code: str, by: Doer, at: datetime, said: LimitedTerms) -> None:
+    """What is refused anyway is refused before the fence, behind which buyers wait.
+
+    All that may change until then is checked again behind it.
+    """
     row = Acceptance.objects.select_related("host", "variant", "approval").get(pk=acceptance.pk)
-    move = moves.find(code)
     check_stands_for(row, by)
     state = effective_state(row, at=at)
-    check_version(row, by, seen_version, at=at, state=state)
-    check_allowed(row, move, by, at=at, state=state)
-    check_inputs(move, by, said)
-    criteria.check_limits(terms.limits)
-    _refuse_unready(row, code, allowed_to(row, by, at=at), at=at, limits=terms.limits)
+    allowed = following.check_turn(row, code, by.party, state=state, seen_version=said.get("seen_version"))
+    limits = check_inputs(moves.find(code), by, said).get("limits", "")
+    criteria.check_limits(limits)
+    _refuse_unready(row, code, allowed, at=at, limits=limits)
 
 
 def _refuse_unready(row: Acceptance, code: str, allowed: Sequence[str], *, at: datetime, limits: str) -> None:
@@ -799,19 +683,22 @@ def _checked_result(number: int, result: Result) -> Result:
 
 
 _ACTS: dict[str, Callable[..., AcceptanceMove]] = {
-    "amend": amend,
-    "take_in": take_in,
-    "give_slot": give_slot,
-    "reject": reject,
-    "start_tests": start_tests,
-    "open_issues": open_issues,
-    "submit_build": submit_build,
-    "ask_waiver": ask_waiver,
-    "refuse_waiver": refuse_waiver,
-    "grant_waiver": grant_waiver,
-    "approve": approve,
-    "approve_with_limits": approve_with_limits,
-    "report_release": report_release,
-    "resume": resume,
-    "withdraw": withdraw,
+    act.__name__: act
+    for act in (
+        amend,
+        take_in,
+        give_slot,
+        reject,
+        start_tests,
+        open_issues,
+        submit_build,
+        ask_waiver,
+        refuse_waiver,
+        grant_waiver,
+        approve,
+        approve_with_limits,
+        report_release,
+        resume,
+        withdraw,
+    )
 }

@@ -61,9 +61,7 @@ class Step:
         return self.revision
 
     def instant(self, name: str) -> datetime:
-        return self.check_instant(name, self.said[name])
-
-    def check_instant(self, name: str, value: datetime) -> datetime:
+        value: datetime = self.said[name]
         doors.check_instant(name, value)
         return value
 
@@ -94,7 +92,7 @@ class Step:
         told = {name: value for name, value in (detail or {}).items() if value not in (None, "", [])}
         if self.said.get("document"):
             told["document"] = self.said["document"]
-        made = following.record_move(
+        return following.record_move(
             row,
             self.move.code,
             before,
@@ -105,12 +103,11 @@ class Step:
             revision=self.revision,
             detail=told,
         )
-        return made
 
 
 @contextmanager
 def moving(
-    acceptance: Acceptance, code: str, by: Doer, at: datetime, seen_version: int | None, **said: Any
+    acceptance: Acceptance, code: str, by: Doer, at: datetime, seen_version: int | None = None, **said: Any
 ) -> Iterator[Step]:
     """The transaction of one move: fence (where it gives authority), lock, checks."""
     doors.check_instant("at", at)
@@ -123,16 +120,15 @@ def moving(
         row = locked(acceptance)
         check_stands_for(row, by)
         state = effective_state(row, at=at)
-        check_version(row, by, seen_version, at=at, state=state)
-        check_allowed(row, move, by, at=at, state=state)
+        allowed = following.check_turn(row, code, by.party, state=state, seen_version=seen_version)
         if state != row.state:
             raise MoveRefused(
                 f"{row.code} is {state} by now, and its record is being brought up to date; try again in a moment.",
-                allowed_to(row, by, at=at),
+                allowed,
             )
         if move.gives:
             _refuse_own(row, by)
-        yield Step(row, move, by, at, allowed_to(row, by, at=at), kept, revision)
+        yield Step(row, move, by, at, allowed, kept, revision)
 
 
 def locked(acceptance: Acceptance) -> Acceptance:
@@ -155,20 +151,6 @@ def check_stands_for(row: Acceptance, by: Doer) -> None:
         raise MoveRefused(f"{row.code} is not yours to move.")
 
 
-def check_version(row: Acceptance, by: Doer, seen_version: int | None, *, at: datetime, state: str) -> None:
-    if seen_version is not None and seen_version != row.version:
-        raise MoveRefused(
-            f"{row.code} has moved since you looked at it: it is {state} by now. Look again, then decide.",
-            allowed_to(row, by, at=at),
-        )
-
-
-def check_allowed(row: Acceptance, move: Move, by: Doer, *, at: datetime, state: str) -> None:
-    allowed = [one.code for one in moves.moves_for(row, by.party, state=state)]
-    if move.code not in allowed:
-        raise MoveRefused(following.refusal(row, move.code, by.party, state), allowed)
-
-
 def _refuse_own(row: Acceptance, by: Doer) -> None:
     """Nobody approves what they sponsored: not the party (that is in the table), and not the person either."""
     if has_sponsored(row, by.actor):
@@ -186,10 +168,6 @@ def has_sponsored(row: Acceptance, actor: Actor) -> bool:
         ahead += before
         line |= {other.pk for other in before}
     return AcceptanceMove.objects.filter(acceptance__in=line, party=Party.SPONSOR, actor=str(actor)).exists()
-
-
-def allowed_to(row: Acceptance, by: Doer, *, at: datetime) -> tuple[str, ...]:
-    return tuple(one.code for one in moves.moves_for(row, by.party, state=effective_state(row, at=at)))
 
 
 _TEXTS = {

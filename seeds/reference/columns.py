@@ -19,6 +19,7 @@ from carriers.cells import (
     text,
 )
 from carriers.compatibility import Admission, Group, Ims, Rat, Service
+from carriers.imei import TEST_BODY
 from carriers.models import HostCarrier, Hosting, HostingVersion, HostPlmn, NetworkBand
 from catalog.models import Device, Organization, Variant, VariantBand, VariantVersion
 
@@ -33,7 +34,7 @@ BAND_LISTS = {
     Rat.NR: "nr_bands",
 }
 # The table holds invented ones only: real ones are imported, by people who have them.
-_SYNTHETIC_TAC = re.compile(r"00[0-9]{6}")
+_SYNTHETIC_TAC = re.compile(rf"{TEST_BODY}[0-9]{{6}}")
 
 
 def _day(value: str) -> str | None:

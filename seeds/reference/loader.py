@@ -17,7 +17,7 @@ from django.utils.text import slugify
 
 from authorization import groundwork
 from authorization.actors import Actor
-from authorization.variant_import import KNOWN_SINCE
+from authorization.variant_import import KNOWN_SINCE, device_slug
 from carriers.compatibility import Rat
 from carriers.models import Confidence, HostCarrier, HostPlmn, ReferenceSource
 from carriers.versions import FOREVER
@@ -240,7 +240,7 @@ class _Loader:
     def _device(self, row: Row) -> Device:
         manufacturer = self._manufacturer(row)
         brand, name = row["brand"], row["marketing_name"]
-        slug = slugify(name if name.startswith(brand) else f"{brand} {name}")
+        slug = device_slug(brand, name)
         first = self._named_in.setdefault(slug, row)
         for column in ("manufacturer", "brand", "marketing_name"):
             if first[column] != row[column]:

@@ -184,9 +184,8 @@ class MoveForm(ActForm):
         )
         self.submit_label = opened.move.title
         needs = opened.move.needs_of(opened.party)
-        for name in Input:
-            if name in needs or name in opened.move.takes_of(opened.party):
-                self.fields[name.value] = _field(name, is_needed=name in needs)
+        for name in (*needs, *opened.move.takes_of(opened.party)):
+            self.fields[name.value] = _field(name, is_needed=name in needs)
         self.fields["version"] = VersionField()
         self.initial["version"] = acceptance.version
 
@@ -245,7 +244,7 @@ class RequestForm(ActForm):
 
     def run(self, *, by: Actor, at: datetime) -> str:
         shop = Standing(by, (Party.SPONSOR,))
-        made = acceptance_limits.request(standing=shop, **self.cleaned_data, sponsor=None, at=at)
+        made = acceptance_limits.request(standing=shop, **self.cleaned_data, at=at)
         return f"{made.code} is asked for. Nothing may be sold on it before {made.host} approves it."
 
 

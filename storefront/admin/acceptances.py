@@ -34,7 +34,13 @@ from catalog.models import Variant
 from storefront.acceptance_access import OF_HOST, Standing, standing_of_staff
 from storefront.acceptance_files import download
 from storefront.acceptance_results import by_phase, last_results
-from storefront.acceptance_words import Software, reason_told, software_approved, software_asked_for
+from storefront.acceptance_words import (
+    Software,
+    details_of,
+    reason_told,
+    software_approved,
+    software_asked_for,
+)
 from storefront.admin.acceptance_forms import (
     DOOR_FORMS,
     Acting,
@@ -103,12 +109,8 @@ PASSED, PRESENT, AHEAD = "passed", "now", "ahead"
 
 
 def standing_on(request: HttpRequest) -> Standing | None:
-    """As whom this person works on acceptances, worked out once per request; None: not at all."""
-    if not hasattr(request, "_acceptance_standing"):
-        standing = standing_of_staff(request.user, member_on(request), actor_of(request))
-        request._acceptance_standing = standing  # type: ignore[attr-defined]
-    found: Standing | None = request._acceptance_standing  # type: ignore[attr-defined]
-    return found
+    """As whom this person works on acceptances; None: not at all."""
+    return standing_of_staff(request.user, member_on(request), actor_of(request))
 
 
 class WaitsForFilter(SimpleListFilter):
@@ -228,9 +230,8 @@ class AcceptanceAdmin(ReadOnlyAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
-        rows = list(changelist.result_list)
-        states, at = process.effective_states(rows, at=clock.now()), clock.now()
-        approved = software_approved(rows)
+        rows, at = list(changelist.result_list), clock.now()
+        states, approved = process.effective_states(rows, at=at), software_approved(rows)
         for row in rows:
             row.counts_as, row.seen_at, row.approved = states[row.pk], at, approved.get(row.pk)
         changelist.result_list = rows
@@ -419,27 +420,20 @@ class AcceptanceAdmin(ReadOnlyAdmin):
         doer = standing.doer_among(row, (*OF_HOST, Party.SPONSOR, Party.SHOP))
         if doer is None:
             raise PermissionDenied
-        form = FileForm(request.POST or None, request.FILES or None, subject=(row, standing, doer))
-        if request.method == "POST" and form.is_valid():
-            try:
-                sentence = form.run(by=doer.actor, at=clock.now())
-            except (InvalidFact, MoveRefused) as error:
-                form.refuse(getattr(error, "field", ""), error.message)
-            else:
-                messages.success(request, sentence)
-                return HttpResponseRedirect(change_url(row))
-        return desk_page(
+        return act_page(
             self,
             request,
-            "desk/act.html",
+            FileForm,
             title=f"Add a file to {row.code}",
+            permission=None,
+            subject=(row, standing, doer),
             original=row,
-            form=form,
             intro=(
                 "It is kept as it comes and known by its hash. It is handed out as a download, never shown here. The "
                 "sponsor, the host carrier and the shop may fetch it."
             ),
-            cancel_url=change_url(row),
+            done_url=change_url(row),
+            refusals=(InvalidFact, MoveRefused),
         )
 
     def file(self, request: HttpRequest, row_id: int, sha256: str) -> HttpResponse:
@@ -597,9 +591,9 @@ _SAID = {
     "build_no": "Build",
     "deviation": "Deviation",
     "limits": "Limits",
-    "waived_until": "Waived until",
-    "valid_until": "Valid until",
-    "phase_out_until": "Existing lines work until",
+    "waived_until": "Waived until (UTC)",
+    "valid_until": "Valid until (UTC)",
+    "phase_out_until": "Existing lines work until (UTC)",
     "software_from": "Software from",
     "software_until": "Software until",
     "fcc_id": "FCC ID",
@@ -610,13 +604,17 @@ _SAID = {
 }
 
 
+def _say_detail(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _happening(move: AcceptanceMove, standing: Standing) -> Happening:
     reason = reason_told(move)
     said = [("Reason", reason)] if reason else []
-    for name, label in _SAID.items():
-        value = move.detail.get(name)
-        if value:
-            said.append((label, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    told = details_of(move)
+    said += [(label, _say_detail(told[name])) for name, label in _SAID.items() if name in told]
     if move.effective_at != move.at:
         said.append(("Counts from (UTC)", f"{move.effective_at:%Y-%m-%d %H:%M:%S}"))
     before = State(move.from_state).label if move.from_state else "new"

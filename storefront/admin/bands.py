@@ -1,8 +1,11 @@
 """Bands in MHz, and which band a channel number that a phone reports lies in."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from django import forms
 from django.http import HttpRequest, HttpResponse
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
 from carriers.bands import BandEdges, ChannelMatch, band, bands_of, bands_of_channel
 from carriers.compatibility import Rat
@@ -16,31 +19,48 @@ CHANNELS = {Rat.LTE: "EARFCN", Rat.NR: "NR-ARFCN"}
 MOST = 3_279_165
 
 
+class ChannelForm(forms.Form):
+    rat = forms.ChoiceField(
+        choices=[(rat.value, f"{rat}: {name}") for rat, name in CHANNELS.items()],
+        widget=UnfoldAdminSelectWidget,
+        label="Kind",
+    )
+    channel = forms.IntegerField(
+        min_value=0,
+        max_value=MOST,
+        widget=UnfoldAdminIntegerFieldWidget(attrs={"placeholder": "5110", "class": "max-w-xs"}),
+        label="Number",
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None, *, rat: Rat) -> None:
+        super().__init__(data, initial={"rat": rat.value})
+        complaint = f"Write the {CHANNELS[rat]} as a number from 0 to {MOST}, e.g. 5110."
+        self.fields["channel"].error_messages |= dict.fromkeys(
+            ("invalid", "min_value", "max_value"), complaint
+        )
+
+
 def bands_page(request: HttpRequest) -> HttpResponse:
     """`?rat=LTE&channel=5110`."""
     require(request, PERMISSION)
-    text = request.GET.get("channel", "").strip()
     rat = Rat.NR if request.GET.get("rat") == Rat.NR else Rat.LTE
-    complaint, found = "", None
-    if text:
-        is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST))
-        if is_number and int(text) <= MOST:
-            found = [_match(rat, each) for each in bands_of_channel(rat, int(text))]
-        else:
-            complaint = f"Write the {CHANNELS[rat]} as a number from 0 to {MOST}, e.g. 5110."
+    typed = request.GET.get("channel", "").strip()[:12]
+    form = ChannelForm({"rat": rat.value, "channel": typed} if typed else None, rat=rat)
+    channel, found = None, None
+    if form.is_valid():
+        channel = form.cleaned_data["channel"]
+        found = [_match(rat, each) for each in bands_of_channel(rat, channel)]
     return desk_page(
         site.get_model_admin(Network),
         request,
         "desk/bands.html",
         title="Bands",
         tables=[(each, [_edges(edges) for edges in bands_of(each)]) for each in Rat],
-        kinds=[(each.value, f"{each}: {name}") for each, name in CHANNELS.items()],
+        form=form,
         rat=rat,
         number_name=CHANNELS[rat],
-        channel=text[:12],
-        complaint=complaint,
+        channel=channel,
         found=found,
-        most=MOST,
     )
 
 

@@ -326,7 +326,7 @@ def act_page(
         require(request, permission)
     is_decided = True
     if request.method == "POST":
-        form = form_class(request.POST, subject=subject)
+        form = form_class(request.POST, request.FILES, subject=subject)
         if form.is_valid():
             try:
                 sentence = form.run(by=actor_of(request), at=clock.now())

@@ -202,7 +202,7 @@ class _Door:
             ("On whose word", word["requested_by"]),
             ("Reason", dict(form.reasons)[word["reason_code"]]),
             ("Word received (UTC)", f"{word['word_received_at']:%Y-%m-%d %H:%M:%S}"),
-            ("Note", word["note"]),
+            (str(form.fields["note"].label or "Note"), word["note"]),
             *form.says(),
         )
         return self._show("desk/withdraw_confirm.html", form, preview, said=said)

@@ -4,7 +4,6 @@ Each form opens on what is recorded, and is for that version only: of a record t
 A correction may take authority away, so all of them go through the front door.
 """
 
-import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
@@ -20,7 +19,9 @@ from authorization import attributes, groundwork
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.revocations import CorrectGroundwork
+from authorization.variant_import import OF_VERSION
 from carriers import bands
+from carriers.cells import MONTH
 from carriers.compatibility import COVERAGE, Group, Rat, Service
 from carriers.models import (
     Confidence,
@@ -37,7 +38,6 @@ from storefront.admin.desk import INSTANT_CLASSES, InstantField, say_end
 from storefront.admin.withdrawal_forms import WithdrawalForm, reasons_without
 
 NOT_OF_GROUNDWORK = {"MANUFACTURER_DISCLAIMS", "AGREEMENT_TERMINATED", "VENDOR_CONDUCT"}
-_MONTH = re.compile(r"(?:19|20)\d{2}-(?:0[1-9]|1[0-2])")
 _CONFIDENCES = [("", "not said"), *Confidence.choices]
 
 
@@ -87,9 +87,10 @@ class CorrectionForm(WithdrawalForm):
         now = str(self.current.pk if self.current else "")
         if self.cleaned_data["version"] != now:
             # What is typed stays; sent once more, it is meant for the present version.
-            typed: Any = self.data
-            self.data = typed.copy()
-            self.data["version"] = now  # type: ignore[index]  # a copy of a query can be written to
+            sent: Any = self.data
+            typed = sent.copy()
+            typed["version"] = now
+            self.data = typed
             self.is_outdated = True
         return now
 
@@ -221,16 +222,11 @@ class RadioForm(CorrectionForm):
     """The bands of an exact variant, and on which hosts it calls over LTE. Its attributes stay as they are."""
 
     of_what = "radio of"
-    confidence_fields = ("gsm_confidence", "umts_confidence", "lte_confidence", "ims_confidence")
+    current: VariantVersion | None
+    # How sure values are that have a field of their own for it on this page.
+    confidence_fields = tuple(OF_VERSION.values())
     revision_fields = ("hardware_revision", "software_revision")
     term_fields = ("bands", "ims", *confidence_fields, "ims_source", "sources", *revision_fields)
-    # Values whose mark has a field of its own on this page.
-    marked = {
-        VariantSource.Value.GSM: "gsm_confidence",
-        VariantSource.Value.UMTS: "umts_confidence",
-        VariantSource.Value.LTE: "lte_confidence",
-        VariantSource.Value.IMS: "ims_confidence",
-    }
 
     bands = forms.CharField(
         max_length=40_000,
@@ -290,14 +286,12 @@ class RadioForm(CorrectionForm):
     def known(self) -> dict[str, Any]:
         if self.current is None:
             return {}
-        rows = self.current.bands.order_by("rat", "band")  # type: ignore[attr-defined]
-        statuses = self.current.ims.order_by("host__code").values_list(  # type: ignore[attr-defined]
-            "host__code", "status"
-        )
+        rows = self.current.bands.order_by("rat", "band")
+        statuses = self.current.ims.order_by("host__code").values_list("host__code", "status")
         said = (*self.confidence_fields, "ims_source", *self.revision_fields)
         known = {name: getattr(self.current, name) for name in said}
         return known | {
-            "sources": "\n".join(self._write_source(row) for row in self._sources()),
+            "sources": "\n".join(map(_write_source, _other_sources(self.current))),
             "bands": "\n".join(_write_band(row) for row in rows),
             "ims": "\n".join(f"{host}={status}" for host, status in statuses),
         }
@@ -345,30 +339,21 @@ class RadioForm(CorrectionForm):
                 )
             if value in self.named_sources:
                 raise forms.ValidationError(f"{value} stands there twice; write it once.")
-            if value in self.marked and mark:
+            if value in OF_VERSION and mark:
                 raise forms.ValidationError(
                     f"{line}: how sure these are stands in its own field; leave {mark} out."
                 )
             self.named_sources[value] = (source, mark)
         return text
 
-    def _sources(self) -> list[VariantSource]:
-        """Those that have no field of their own."""
-        rows = self.current.sources.exclude(value=VariantSource.Value.IMS)  # type: ignore[union-attr]
-        return list(rows.order_by("value"))
-
-    def _write_source(self, row: VariantSource) -> str:
-        parts = [row.value, row.source, "" if row.value in self.marked else row.confidence]
-        return "; ".join(parts if parts[2] else parts[:2])
-
     def _told_sources(self) -> dict[str, tuple[str, str]]:
         """As recorded beside the version: the mark of a value with a field is that of the field."""
         told = {
-            value: (source, self.cleaned_data[self.marked[value]] if value in self.marked else mark)  # type: ignore[index]
+            value: (source, self.cleaned_data[OF_VERSION[value]] if value in OF_VERSION else mark)
             for value, (source, mark) in self.named_sources.items()
         }
         ims = VariantSource.Value.IMS
-        if self.current is not None and self.current.sources.filter(value=ims).exists():  # type: ignore[attr-defined]
+        if self.current is not None and self.current.sources.filter(value=ims).exists():
             told[str(ims)] = (self.cleaned_data["ims_source"], self.cleaned_data["ims_confidence"])
         return {value: pair for value, pair in told.items() if any(pair)}
 
@@ -385,6 +370,16 @@ class RadioForm(CorrectionForm):
             valid_until=current.valid_until if current else FOREVER,
             only_upon_seen="version",
         )
+
+
+def _other_sources(version: VariantVersion) -> Iterator[VariantSource]:
+    """Those that have no field of their own."""
+    yield from version.sources.exclude(value=VariantSource.Value.IMS).order_by("value")
+
+
+def _write_source(row: VariantSource) -> str:
+    parts = [row.value, row.source, "" if row.value in OF_VERSION else row.confidence]
+    return "; ".join(parts if parts[2] else parts[:2])
 
 
 def _read_band(line: str, parts: list[str]) -> dict[str, Any]:
@@ -437,6 +432,7 @@ class NetworkForm(CorrectionForm):
     """A host's network: whom it admits, and which of its bands are in service until when."""
 
     of_what = "network of"
+    current: NetworkVersion
     band_columns = tuple(
         field.name
         for field in NetworkBand._meta.concrete_fields
@@ -492,10 +488,14 @@ class NetworkForm(CorrectionForm):
         self.term_fields = ("admission", "cs_voice", "valid_until", *names, "more_bands")
 
     def known(self) -> dict[str, Any]:
-        version: Any = self.current
-        known = {"admission": version.admission, "cs_voice": version.cs_voice}
-        known["valid_until"] = None if version.valid_until >= FOREVER else version.valid_until
-        return known | {self._until(band): band.in_service_until for band in self.bands} | {"more_bands": ""}
+        version = self.current
+        return {
+            "admission": version.admission,
+            "cs_voice": version.cs_voice,
+            "valid_until": None if version.valid_until >= FOREVER else version.valid_until,
+            **{self._until(band): band.in_service_until for band in self.bands},
+            "more_bands": "",
+        }
 
     @staticmethod
     def _until(band: NetworkBand) -> str:
@@ -521,8 +521,7 @@ class NetworkForm(CorrectionForm):
         return text
 
     def prepare(self, recorder: groundwork.Recorder) -> bool:
-        version: Any = self.current
-        cleaned = self.cleaned_data
+        version, cleaned = self.current, self.cleaned_data
         fields = {name: getattr(version, name) for name in self.record_fields}
         rows = [
             {name: getattr(band, name) for name in self.band_columns}
@@ -554,7 +553,7 @@ def _read_network_band(line: str, parts: list[str]) -> dict[str, Any]:
         raise forms.ValidationError(f"{line}: the group of such a band is one of {', '.join(fitting)}.")
     if voice not in list(Service):
         raise forms.ValidationError(f"{line}: voice is one of {', '.join(Service)}.")
-    if not _MONTH.fullmatch(since):
+    if not MONTH.fullmatch(since):
         raise forms.ValidationError(f"{line}: write since when as YYYY-MM.")
     return {
         "rat": band["rat"],
@@ -578,6 +577,7 @@ class HostingForm(CorrectionForm):
     """An operator's contract with a host: what it is called on the network, and when it ends."""
 
     of_what = "hosting of"
+    current: HostingVersion
     term_fields = ("valid_until", "plmn", "apn", "source", "confidence", "remark")
     hint = (
         "The form opens on what is recorded. When the contract ends, nothing can be sold with this host's service; "
@@ -616,21 +616,20 @@ class HostingForm(CorrectionForm):
         return version
 
     def known(self) -> dict[str, Any]:
-        version: Any = self.current
+        version = self.current
         known = {name: getattr(version, name) for name in ("plmn", "apn", "source", "confidence")}
         until = None if version.valid_until >= FOREVER else version.valid_until
         return {"valid_until": until, **known, "remark": version.note}
 
     def clean_valid_until(self) -> datetime | None:
-        version: Any = self.current
+        version = self.current
         value: datetime | None = self.cleaned_data["valid_until"]
         if value is not None and value <= version.valid_from:
             raise forms.ValidationError(f"It begins on {say_end(version.valid_from)}; take a later end.")
         return value
 
     def prepare(self, recorder: groundwork.Recorder) -> bool:
-        version: Any = self.current
-        cleaned = self.cleaned_data
+        version, cleaned = self.current, self.cleaned_data
         said = {name: cleaned[name] for name in ("plmn", "apn", "source", "confidence")}
         kept = {name: getattr(version, name) for name in self.columns}
         return recorder.hosting(

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from authorization.variant_import import OF_VERSION
 from carriers.compatibility import Rat
 from carriers.models import Checked, Confidence, HostingVersion, NetworkVersion, ReferenceSource
 from carriers.versions import FOREVER
@@ -131,13 +132,9 @@ def _lines_of_variant(variant: Variant, version: VariantVersion | None) -> list[
     said = {row.value: (row.source, row.confidence) for row in version.sources.all()} if version else {}
     if version is not None:
         # Older records name only how sure they are.
-        for value, mark in (
-            (Value.GSM, version.gsm_confidence),
-            (Value.UMTS, version.umts_confidence),
-            (Value.LTE, version.lte_confidence),
-        ):
-            said.setdefault(value, ("", mark))
-        said.setdefault(Value.IMS, (version.ims_source, version.ims_confidence))
+        for value, name in OF_VERSION.items():
+            source = version.ims_source if value == Value.IMS else ""
+            said.setdefault(value, (source, getattr(version, name)))
     nothing = ("", "")
     lines: list[_Raw] = [
         (
@@ -164,8 +161,8 @@ def _lines_of_variant(variant: Variant, version: VariantVersion | None) -> list[
         ]
         lines.append(("Voice over LTE", "; ".join(statuses) or "not recorded", *said.get(Value.IMS, nothing)))
     lines.append(("FCC ID", variant.fcc_id or "unknown", *said.get(Value.FCC_ID, nothing)))
-    tacs = list(variant.tacs.order_by("code"))
-    for source, rows in groupby(sorted(tacs, key=lambda tac: tac.source), key=lambda tac: tac.source):
+    tacs = list(variant.tacs.order_by("source", "code"))
+    for source, rows in groupby(tacs, key=lambda tac: tac.source):
         codes = ", ".join(tac.code + (" (invented)" if tac.is_synthetic else "") for tac in rows)
         lines.append(("TACs", codes, source, ""))
     if not tacs:

@@ -69,13 +69,14 @@ class UploadForm(forms.Form):
         return file
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asked:
-    """An import, and how its faults and new makers are to be met."""
+    """An import, and how its faults and new makers are to be met. `compared`: what this request has found already."""
 
     row: ReferenceImport
     new_makers: bool
     skip_faulty_rows: bool
+    compared: Prepared | None = None
 
     def prepare(self, *, by: Actor, at: datetime) -> Prepared:
         return reference_imports.prepare(
@@ -101,7 +102,9 @@ class ApplyForm(WithdrawalForm):
     can_wait = False
 
     def change(self, *, by: Actor, at: datetime) -> Change:
-        self.prepared = self.subject.prepare(by=by, at=at)
+        # Once: whoever asks again in the same request does so because the world moved.
+        compared, self.subject.compared = self.subject.compared, None
+        self.prepared = compared or self.subject.prepare(by=by, at=at)
         if self.prepared.recorder.is_empty:
             raise InvalidFact("", "The store says all of it already; nothing would change.")
         return reference_imports.change_of(self.subject.row, self.prepared, reason_code=self.chosen_reason())
@@ -207,7 +210,9 @@ class ReferenceImportAdmin(ReadOnlyAdmin):
         if row.applied_at is None:
             prepared = asked.prepare(by=actor_of(request), at=clock.now())
         before = reference_imports.one_before(row)
-        others = ReferenceImport.objects.exclude(pk=row.pk).order_by("-id").defer("content")[:OTHERS]
+        others = list(ReferenceImport.objects.exclude(pk=row.pk).order_by("-id").defer("content")[:OTHERS])
+        if before is not None:
+            others = [before, *(other for other in others if other != before)]
         return desk_page(
             self,
             request,
@@ -249,6 +254,7 @@ class ReferenceImportAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(back)
         title = f"Apply {asked.row.name}"
         if prepared.recorder.is_ground:
+            asked.compared = prepared
             return withdraw(
                 self,
                 request,

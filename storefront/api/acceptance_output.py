@@ -11,7 +11,7 @@ from authorization.acceptances.process import effective_states, missing
 from authorization.models import Acceptance, AcceptanceFile, AcceptanceMove, AcceptanceResult
 from storefront.acceptance_access import Open, Standing
 from storefront.acceptance_results import by_phase, last_results
-from storefront.acceptance_words import Software, reason_told, software_approved
+from storefront.acceptance_words import Software, details_of, reason_told, software_approved
 from storefront.api.times import rfc3339
 
 PATH = "/v1/technical-acceptances"
@@ -112,7 +112,12 @@ def present_move(move: AcceptanceMove, standing: Standing) -> dict[str, Any]:
         "at": rfc3339(move.at),
         "effective_at": rfc3339(move.effective_at),
     }
-    said = {name: move.detail[name] for name in (*Input, "child") if move.detail.get(name)}
+    told = details_of(move)
+    said = {
+        name: rfc3339(value) if isinstance(value, datetime) else value
+        for name in (*Input, "child")
+        if (value := told.get(name))
+    }
     return {**shown, "said": said}
 
 

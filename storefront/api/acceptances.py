@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from authorization import approvals
 from authorization.acceptances import process
+from authorization.acceptances.following import open_twin
 from authorization.acceptances.moves import MoveRefused
 from authorization.facts import InvalidFact
 from authorization.models import Acceptance, AcceptanceMove, Party
@@ -119,13 +120,12 @@ class AcceptancesView(AcceptanceView):
     def post(self, request: Request) -> Response:
         if not isinstance(self.principal, VendorPrincipal):
             raise Problem("not_for_this_key", "The sponsor asks for an acceptance: this call is for vendors.")
-        sent, vendor = read_request(request), self.principal.vendor
+        sent = read_request(request)
         try:
             made = acceptance_limits.request(
                 standing=self.standing,
                 host=sent.host,
                 variant=sent.variant,
-                sponsor=vendor,
                 **sent.terms,
                 at=self.at,
             )
@@ -142,14 +142,9 @@ class AcceptancesView(AcceptanceView):
         Raises Problem where it differs, or where somebody else asks for the same build: that names nobody.
         """
         span = approvals.software_range(sent.terms["software_from"], sent.terms["software_until"])
-        open_ones = acceptances_of(self.standing).exclude(state__in=Acceptance.FINAL)
-        own = open_ones.filter(
-            host=sent.host,
-            variant=sent.variant,
-            hardware_revision=sent.terms["hardware_revision"].strip(),
-            software_from_key=span["software_from_key"],
-            software_until_key=span["software_until_key"],
-        ).first()
+        hardware = sent.terms["hardware_revision"].strip()
+        twin = open_twin(Acceptance(host=sent.host, variant=sent.variant, hardware_revision=hardware, **span))
+        own = twin and acceptances_of(self.standing).filter(pk=twin.pk).first()
         if own is None:
             raise Problem("already_requested", error.message) from error
         papers = {"fcc_id": "", "certificate": "", "request_type": ""} | sent.terms

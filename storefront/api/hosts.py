@@ -10,14 +10,14 @@ from rest_framework.response import Response
 
 from carriers.cautions import network_cautions
 from carriers.models import HostCarrier, HostingVersion, NetworkVersion
-from carriers.selectors import bands_and_marks, hostings_of, networks_on_record
-from carriers.versions import FOREVER
+from carriers.selectors import bands_and_marks, hostings_of, hosts_of, networks_on_record
+from carriers.versions import FOREVER, end_of
 from storefront.api.fields import Members
 from storefront.api.times import rfc3339
-from storefront.api.verdicts import Day, end_of, present_cautions, present_edges
+from storefront.api.verdicts import Day, present_cautions, present_edges
 from storefront.api.views import VendorView
 from storefront.models import PrepaidPlan
-from storefront.plans import plans_on_sale
+from storefront.plans import plans_by_host
 
 
 class HostsQuery(Members):
@@ -93,14 +93,6 @@ def present_host(
     }
 
 
-def plans_by_host(*, at: datetime) -> dict[int, list[PrepaidPlan]]:
-    """The plans that the shop sells at this instant, by host id and name."""
-    found: dict[int, list[PrepaidPlan]] = {}
-    for plan in plans_on_sale(at=at).select_related("hosting").order_by("name", "pk"):
-        found.setdefault(plan.hosting.host_id, []).append(plan)
-    return found
-
-
 def _present_network(network: NetworkVersion, *, on: date) -> dict[str, Any]:
     bands, marks = bands_and_marks(network)
     said = network_cautions(bands, marks, on=on, stale_after_days=settings.REFERENCE_STALE_AFTER_DAYS)
@@ -137,11 +129,8 @@ def _present_network(network: NetworkVersion, *, on: date) -> dict[str, Any]:
 
 
 def served_hosts(*, at: datetime) -> list[HostCarrier]:
-    """The hosts on which the shop's virtual operator runs at this instant."""
-    running = HostingVersion.objects.current().filter(
-        head__mvno=settings.SHOP_MVNO, valid_from__lte=at, valid_until__gt=at
-    )
-    return list(HostCarrier.objects.filter(pk__in=running.values("head__host_id")).order_by("code"))
+    """The hosts on which the shop's virtual operator runs at this instant, by code."""
+    return sorted(hosts_of(settings.SHOP_MVNO, at=at), key=lambda host: host.code)
 
 
 def find_hosts(codes: Iterable[str]) -> dict[str, HostCarrier]:

@@ -6,24 +6,23 @@ A marketing name is not enough; the model number is.
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.db.models import Q
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from carriers.selectors import hosts_of
+from carriers.versions import end_of
 from catalog.models import Variant, VariantVersion
 from catalog.selectors import Judged, VariantNames, find_variants, judged_for, radio_on_record
 from storefront.api.fields import Members, Text
-from storefront.api.hosts import plans_by_host
+from storefront.api.hosts import served_hosts
 from storefront.api.pagination import PageQuery, read_page
 from storefront.api.parsing import is_storable
 from storefront.api.problems import Problem
 from storefront.api.times import rfc3339
-from storefront.api.verdicts import Day, end_of, present_edges, present_judged
+from storefront.api.verdicts import Day, present_edges, present_judged
 from storefront.api.views import VendorView
 from storefront.models import PrepaidPlan
-from storefront.plans import fit_of
+from storefront.plans import fit_of, plans_by_host
 
 # Names in one request for which we look for near ones: it costs a pass over all names each.
 SUGGESTIONS = 5
@@ -62,7 +61,7 @@ class OneVariantView(VendorView):
             raise Problem("not_found", unknown_variant_messages([name])[name])
         on = self.query.get("on", self.at.date())
         at = end_of(on) if "on" in self.query else self.at
-        hosts = hosts_of(settings.SHOP_MVNO, at=at)
+        hosts = served_hosts(at=at)
         judged, plans = judged_for([variant], hosts, at=at), plans_by_host(at=at)
         shown = {
             **present_variant(variant),

@@ -1,7 +1,7 @@
 """Verdicts, bands and cautions as the API shows them."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time
+from datetime import date
 from typing import Any
 
 from rest_framework import serializers
@@ -32,11 +32,6 @@ class Day(Text):
         if day >= FOREVER.date():
             raise serializers.ValidationError(f"Give a day before {FOREVER:%Y-%m-%d}.", code="max_value")
         return day
-
-
-def end_of(day: date) -> datetime:
-    """The last instant of the day: what began on it counts."""
-    return datetime.combine(day, time.max, UTC)
 
 
 def present_judged(judged: Judged) -> dict[str, Any]:

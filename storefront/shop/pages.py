@@ -17,6 +17,7 @@ from catalog.selectors import Judged, judged_for
 from storefront.activations import admissions
 from storefront.assortment import cheapest_offers, live_offers, shop_offers
 from storefront.models import PrepaidPlan
+from storefront.plans import plans_by_host
 from storefront.shop import presenters, selectors
 from storefront.shop.presenters import Alternative, Card, HostPanel, VariantBlock
 from storefront.shop.selectors import Filters, Judgement, Standing, Warrant
@@ -151,7 +152,7 @@ def device_page(device: Device, *, at: datetime) -> DevicePage:
         judgement=judgement,
         judged=judged,
         admitted=admitted,
-        plans=selectors.plans_on(hosts, at=at),
+        plans=plans_by_host(at=at),
         warrants=selectors.warrants_of(judgement.answers[row.pk] for row in rows),
     )
     offered = {row.listing.variant_id for row in rows}

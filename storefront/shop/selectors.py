@@ -26,7 +26,6 @@ from authorization.selectors import for_sale
 from carriers.models import HostCarrier
 from catalog.models import Channel, Condition, Device, ListingHost, OfferState, Organization, Variant
 from storefront.assortment import live_offers, shop_offers
-from storefront.models import PrepaidPlan
 
 log = structlog.get_logger(__name__)
 
@@ -104,30 +103,32 @@ def alternatives_to(device: Device, *, near: Decimal | None) -> list[ListingHost
 
     Looked for from the price outward, a few at a time: the page of one phone must not rank all that is on sale.
     """
-    found: dict[int, ListingHost] = {}
+    found: dict[int, int] = {}
     for _ in range(ROUNDS):
         others = live_offers().exclude(listing__variant__device__in=[device.pk, *found])
-        others = others.filter(listing__stock__on_hand__gt=0).select_related(
-            "host", "listing__vendor", "listing__variant__device__manufacturer"
-        )
-        nearest, is_all = _nearest(others, near)
-        for offer in nearest:
-            found.setdefault(offer.listing.variant.device_id, offer)
+        nearest, is_all = _nearest(others.filter(listing__stock__on_hand__gt=0), near)
+        for offer_id, device_id in nearest:
+            found.setdefault(device_id, offer_id)
         if is_all or len(found) >= CANDIDATES:
             break
-    return list(found.values())[:CANDIDATES]
+    chosen = list(found.values())[:CANDIDATES]
+    # Only these are read whole: most of the neighbours are further offers of the same phones.
+    offers = live_offers().select_related("host", "listing__vendor", "listing__variant__device__manufacturer")
+    read = offers.in_bulk(chosen)
+    return [read[offer_id] for offer_id in chosen if offer_id in read]
 
 
-def _nearest(offers: QuerySet[ListingHost], near: Decimal | None) -> tuple[list[ListingHost], bool]:
-    """By the distance of their price, and whether these are all there are."""
+def _nearest(offers: QuerySet[ListingHost], near: Decimal | None) -> tuple[list[tuple[int, int]], bool]:
+    """The ids of offers and their devices by the distance of their price, and whether these are all there are."""
     price = "listing__price_amount"
+    rows = offers.values_list("pk", "listing__variant__device_id", price)
     if near is None:
-        rows = list(offers.order_by(price, "pk")[:NEIGHBOURS])
-        return rows, len(rows) < NEIGHBOURS
-    above = list(offers.filter(**{f"{price}__gte": near}).order_by(price, "pk")[:NEIGHBOURS])
-    below = list(offers.filter(**{f"{price}__lt": near}).order_by(f"-{price}", "pk")[:NEIGHBOURS])
-    rows = sorted([*above, *below], key=lambda row: (abs(row.listing.price_amount - near), row.pk))
-    return rows, max(len(above), len(below)) < NEIGHBOURS
+        cheapest = list(rows.order_by(price, "pk")[:NEIGHBOURS])
+        return [(pk, device_id) for pk, device_id, _ in cheapest], len(cheapest) < NEIGHBOURS
+    above = list(rows.filter(**{f"{price}__gte": near}).order_by(price, "pk")[:NEIGHBOURS])
+    below = list(rows.filter(**{f"{price}__lt": near}).order_by(f"-{price}", "pk")[:NEIGHBOURS])
+    nearest = sorted((abs(amount - near), pk, device_id) for pk, device_id, amount in [*above, *below])
+    return [(pk, device_id) for _, pk, device_id in nearest], max(len(above), len(below)) < NEIGHBOURS
 
 
 @dataclass(frozen=True)
@@ -371,26 +372,6 @@ def warrants_of(answers: Iterable[Answer]) -> dict[int, Warrant]:
         )
         for version in versions
     }
-
-
-def plans_on(hosts: Sequence[HostCarrier], *, at: datetime) -> dict[int, list[PrepaidPlan]]:
-    """The plans on sale by host id, cheapest first, of hostings in force."""
-    plans = (
-        PrepaidPlan.objects.filter(
-            Q(hosting__versions__valid_from__lte=at, hosting__versions__valid_until__gt=at),
-            hosting__versions__rev_to__isnull=True,
-            hosting__mvno=settings.SHOP_MVNO,
-            hosting__host__in=hosts,
-            is_on_sale=True,
-        )
-        .select_related("hosting")
-        .distinct()
-        .order_by("price_amount", "pk")
-    )
-    found: dict[int, list[PrepaidPlan]] = {}
-    for plan in plans:
-        found.setdefault(plan.hosting.host_id, []).append(plan)
-    return found
 
 
 def policy_in_force(*, at: datetime) -> tuple[PolicyVersion, datetime] | None:

@@ -10,7 +10,7 @@ from stdnum import luhn
 from authorization import clock
 from catalog.models import Tac
 from seeds import factories
-from storefront import accounts, rates
+from storefront import accounts
 from tests.api.conftest import Caller, SmallWorld, caller_of, pointers, problem
 
 pytestmark = pytest.mark.django_db
@@ -172,6 +172,6 @@ def test_each_key_is_counted_by_itself(known, api, settings, monkeypatch):
     assert 3590 <= int(response["Retry-After"]) <= 3600
     for other in others:
         check(other)
-    later = rates._machine_now() + timedelta(hours=1)
-    monkeypatch.setattr(rates, "_machine_now", lambda: later)
+    later = clock.machine_now() + timedelta(hours=1)
+    monkeypatch.setattr(clock, "machine_now", lambda: later)
     check(api)

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from authorization import clock, groundwork, outbox
+from authorization import clock, groundwork, outbox, variant_import
 from authorization.models import LedgerEntry, Revision, Revocation
 from carriers.models import HostingVersion, NetworkVersion, ReferenceSource
 from catalog.models import ListingHost, OfferState, Organization, Tac, Variant, VariantVersion
@@ -215,6 +215,25 @@ def test_new_makers_are_made_only_where_that_was_ticked(keeper, heard):
     keeper.post(url, sends)
     assert Organization.objects.get(name="Brand New").kind == "manufacturer"
     assert Variant.objects.filter(slug="b-2").exists()
+
+
+def test_each_page_of_an_import_compares_it_with_the_store_once(keeper, heard, monkeypatch):
+    row = uploaded(keeper, row_of(heard, lte_bands="B2"))
+    compared, prepare = [], variant_import.prepare
+
+    def counted(*args, **kwargs):
+        compared.append(1)
+        return prepare(*args, **kwargs)
+
+    monkeypatch.setattr(variant_import, "prepare", counted)
+    keeper.get(apply_url(row))
+    assert len(compared) == 1
+    _, sends = review(keeper, apply_url(row), word(reason_code="DATA_CORRECTED"))
+    looked = len(compared)
+    keeper.post(apply_url(row), sends)
+    assert len(compared) == looked + 1
+    row.refresh_from_db()
+    assert row.applied_at
 
 
 def test_two_imports_are_compared_cell_by_cell(keeper, heard):

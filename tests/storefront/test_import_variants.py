@@ -466,6 +466,46 @@ def take_back(revocation):
     undo(revocation=revocation, reason="wrong file", is_mistake=True, by=BY, at=clock.now())
 
 
+def test_undoing_takes_no_more_statements_with_more_phones(heard, run):
+    """They run under the fence."""
+    counts = []
+    for count in (2, 12):
+        phones = [
+            row_of(heard, variant_id=f"b-{n}", model_number=f"B{n}", marketing_name=f"Phone {n}")
+            for n in range(count)
+        ]
+        run(sheet(*phones))
+        run(sheet(*({**phone, "lte_bands": "B4;B2"} for phone in phones)))
+        with CaptureQueriesContext(connection) as queries:
+            take_back(Revocation.objects.latest("id"))
+        counts.append(len(queries))
+        bands = (
+            VariantVersion.objects.current().filter(head__slug__startswith="b-").values_list("bands__band")
+        )
+        assert list(bands) == [("B4",)] * count
+    assert counts[0] == counts[1]
+
+
+def test_moving_phones_to_other_devices_takes_no_more_statements_with_more_of_them(heard, run):
+    counts = []
+    for count in (2, 12):
+        phones = [
+            row_of(heard, variant_id=f"b-{n}", model_number=f"B{n}", marketing_name="Old")
+            for n in range(count)
+        ]
+        run(sheet(*phones))
+        moved = sheet(*({**phone, "marketing_name": f"New {count}"} for phone in phones))
+        row = reference_imports.keep(name="a.csv", raw=moved.encode(), by=BY, at=clock.now())
+        prepared = reference_imports.prepare(row, by=BY, at=clock.now())
+        assert len(prepared.differing) == count
+        with CaptureQueriesContext(connection) as queries:
+            prepared.recorder.finish()
+        counts.append(len(queries))
+        said = LedgerEntry.objects.filter(act="groundwork.recorded").latest("id").evidence
+        assert len(said["moved"]) == len(said["moved_from"]) == count
+    assert counts[0] == counts[1]
+
+
 def test_phones_that_came_with_an_import_stay_when_it_is_undone(heard, run):
     new = row_of(heard, variant_id="b-two", model_number="B2", marketing_name="Two")
     run(sheet(row_of(heard, lte_bands="B2"), new), "--yes")

@@ -20,7 +20,7 @@ def at(monkeypatch):
     """Sets the machine's clock."""
 
     def put(seconds: float) -> None:
-        monkeypatch.setattr(rates, "_machine_now", lambda: NOW + timedelta(seconds=seconds))
+        monkeypatch.setattr(clock, "machine_now", lambda: NOW + timedelta(seconds=seconds))
 
     put(0)
     return put

@@ -108,8 +108,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{capfirst(kind)} to be changed: {count}")
         for name in recorder.differing:
             self.stdout.write(f"New version: {name}")
-        if recorder.is_ground and ListingHost.objects.exists():
-            change = CorrectGroundwork("DATA_CORRECTED", f"reference tables in {folder.name}", recorder)
+        if (change := _withdrawal(recorder, folder)) is not None:
             command_door.say_falls(withdrawals.preview(change, at=at), self.stdout)
         if recorder.is_empty:
             self.stdout.write("Nothing differs.")
@@ -118,8 +117,7 @@ class Command(BaseCommand):
     def _write(
         self, recorder: Recorder, report: loader.Report, folder: Path, options: dict[str, Any], at: datetime
     ) -> None:
-        if recorder.is_ground and ListingHost.objects.exists():
-            change = CorrectGroundwork("DATA_CORRECTED", f"reference tables in {folder.name}", recorder)
+        if (change := _withdrawal(recorder, folder)) is not None:
             preview = withdrawals.preview(change, at=at)
             if command_door.takes_away(preview):
                 command_door.say_falls(preview, self.stdout)
@@ -142,6 +140,13 @@ class Command(BaseCommand):
         written += [f"{kind} changed: {count}" for kind, count in report.changed.items()]
         written.append(f"new versions of facts: {report.facts}")
         self.stdout.write(f"Reference data loaded ({read}). {capfirst(', '.join(written))}.")
+
+
+def _withdrawal(recorder: Recorder, folder: Path) -> CorrectGroundwork | None:
+    """What goes through the front door; None where nothing of it can fall."""
+    if not (recorder.is_ground and ListingHost.objects.exists()):
+        return None
+    return CorrectGroundwork("DATA_CORRECTED", f"reference tables in {folder.name}", recorder)
 
 
 def _refuse_if_anything_is_listed(revision: Revision | None) -> None:
