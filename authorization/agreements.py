@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any, Literal
 
 from django.db import transaction
 
-from authorization import affiliations, doors, facts, fence
+from authorization import affiliations, doors, facts, fence, outbox
 from authorization.actors import Actor
 from authorization.facts import InvalidFact
 from authorization.models import AgreementVersion, Assurance, Fact, Revision, ScopeTerm
@@ -20,6 +20,8 @@ Scope = Mapping[str, Iterable[str]]
 
 # One statement of SQLite takes so many values and more.
 _IDS = 500
+# So many days before the end its grantee is told.
+WARNED_BEFORE = (30, 7, 1)
 
 
 def record_agreement(
@@ -41,21 +43,18 @@ def record_agreement(
 ) -> Fact:
     """Record what a grantor granted, or is claimed to have. Raises InvalidFact."""
     doors.check_instant("at", at)
-    facts.check_interval(valid_from=valid_from, valid_until=valid_until)
-    if grantor.pk == grantee.pk:
-        raise InvalidFact("grantee", "An agreement has two parties; choose another grantee.")
-    if grantor.kind == Organization.Kind.VENDOR:
-        raise InvalidFact("grantor", f"{grantor} is a vendor; a manufacturer or a distributor grants.")
-    if grantee.kind == Organization.Kind.MANUFACTURER:
-        raise InvalidFact("grantee", f"{grantee} is a manufacturer; a distributor or a vendor is granted.")
     if assurance not in Assurance.values:
         raise InvalidFact("assurance", f"Take one of {', '.join(Assurance.values)}.")
-    scope = {
-        "model": _models(models),
-        "territory": _territories(territories),
-        "channel": _choices("channels", channels, Channel.values),
-        "condition": _choices("conditions", conditions, Condition.values),
-    }
+    scope = check_terms(
+        grantor=grantor,
+        grantee=grantee,
+        models=models,
+        territories=territories,
+        channels=channels,
+        conditions=conditions,
+        valid_from=valid_from,
+        valid_until=valid_until,
+    )
     fields = {
         "grantor": grantor,
         "grantee": grantee,
@@ -76,6 +75,39 @@ def record_agreement(
             "agreement.recorded", head, revision, by, at, document, fields, scope, (valid_from, valid_until)
         )
     return head
+
+
+def check_terms(
+    *,
+    grantor: Organization,
+    grantee: Organization,
+    models: Iterable[Variant] | Literal["*"],
+    territories: Iterable[str],
+    channels: Iterable[str],
+    conditions: Iterable[str],
+    valid_from: datetime,
+    valid_until: datetime,
+) -> dict[str, list[str]]:
+    """What can be said against terms without the records of others. Returns their scope. Raises InvalidFact."""
+    facts.check_interval(valid_from=valid_from, valid_until=valid_until)
+    if grantor.pk == grantee.pk:
+        raise InvalidFact("grantee", "An agreement has two parties; choose another grantee.")
+    if grantor.kind == Organization.Kind.VENDOR:
+        raise InvalidFact("grantor", f"{grantor} is a vendor; a manufacturer or a distributor grants.")
+    if grantee.kind == Organization.Kind.MANUFACTURER:
+        raise InvalidFact("grantee", f"{grantee} is a manufacturer; a distributor or a vendor is granted.")
+    return {
+        "model": _models(models),
+        "territory": _territories(territories),
+        "channel": _choices("channels", channels, Channel.values),
+        "condition": _choices("conditions", conditions, Condition.values),
+    }
+
+
+def check_makers(*, grantor: Organization, scope: Scope, valid_from: datetime, valid_until: datetime) -> None:
+    """Each model that is named is the grantor's, or of a company whose devices it may grant. Raises InvalidFact."""
+    times = {"valid_from": valid_from, "valid_until": valid_until}
+    _refuse_foreign_models({"grantor": grantor, **times}, scope)
 
 
 def verify_agreement(*, fact: Fact, by: Actor, at: datetime, reason: str) -> Revision:
@@ -347,6 +379,23 @@ def _publish(
         evidence=evidence,
         boundaries=boundaries,
     )
+    if fields["valid_until"] in boundaries:
+        announce_next_warning(fact_id=head.pk, valid_until=fields["valid_until"], after=at, at=at)
+
+
+def announce_next_warning(*, fact_id: int, valid_until: datetime, after: datetime, at: datetime) -> None:
+    """The due row of the next warning that comes later than `after`; whoever is warned then asks for the one behind it.
+
+    One at a time: most agreements are renewed, and what was to come is then for another end.
+    """
+    if valid_until >= FOREVER:
+        return
+    for days in WARNED_BEFORE:
+        due_at = valid_until - timedelta(days=days)
+        if due_at > after:
+            payload = {"fact_id": fact_id, "valid_until": valid_until.isoformat(), "days": days}
+            outbox.announce(event="agreement.to_warn", payload=payload, at=at, due_at=due_at)
+            return
 
 
 def _refuse_revoked(version: AgreementVersion, at: datetime) -> None:

@@ -24,6 +24,7 @@ from catalog.models import Variant
 WITHDRAWAL_REASONS: dict[str, str] = {
     "MANUFACTURER_DISCLAIMS": "The manufacturer says that the seller has no authority",
     "AGREEMENT_TERMINATED": "The grantor ended the agreement",
+    "GRANTEE_WITHDRAWS": "The grantee gave the agreement back",
     "CARRIER_TESTS_PENDING": "The host carrier asks for removal until the device is tested",
     "CARRIER_WITHDRAWS": "The host carrier withdrew its approval",
     "REGULATOR_ORDER": "A regulator ordered it",

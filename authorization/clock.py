@@ -2,11 +2,16 @@
 
 Live shop: UTC now. Exercise: a file that the processes of one sandbox share says
 `virtual_base + (monotonic - real_base) * rate`. The monotonic clock is the machine's, so all processes agree.
+
+Whoever works in a test store has its clock, which is ahead of the shop's.
 """
 
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +20,7 @@ from django.conf import settings
 
 # Longer than anything here lasts.
 AGES = timedelta(days=36_500)
+_ahead: ContextVar[timedelta] = ContextVar("ahead", default=timedelta())
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,18 @@ class ExerciseClock:
 
 def now() -> datetime:
     if settings.CLOCK_FILE:
-        return read_clock(Path(settings.CLOCK_FILE)).now()
-    return machine_now()
+        return read_clock(Path(settings.CLOCK_FILE)).now() + _ahead.get()
+    return machine_now() + _ahead.get()
+
+
+@contextmanager
+def ahead_by(span: timedelta) -> Iterator[None]:
+    """In here, in this thread, business time is so far ahead of the shop's. The machine's is not."""
+    token = _ahead.set(span)
+    try:
+        yield
+    finally:
+        _ahead.reset(token)
 
 
 def machine_now() -> datetime:

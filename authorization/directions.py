@@ -235,21 +235,27 @@ def exposure(
     within: timedelta,
     *,
     at: datetime,
+    vendor: Organization | None = None,
     known_at: int | None = None,
     after: str | None = None,
     limit: int = 100,
 ) -> Page[FallingOffer]:
     """Every live offer that may be sold at `at` and, by time alone, no longer at some instant up to `at + within`.
 
-    By offer. With its first fall, though it may be allowed again later. What a sweep takes down between two pages
-    still counts: it was live at `at`. Raises InvalidQuestion, InvalidCursor, DecisionUnavailable.
+    Of all vendors, or of one. By offer. With its first fall, though it may be allowed again later. What a sweep takes
+    down between two pages still counts: it was live at `at`.
+
+    Raises InvalidQuestion, InvalidCursor, DecisionUnavailable.
     """
     if not timedelta(0) < within <= LONGEST:
         raise InvalidQuestion("within", f"Give a time above 0 and up to {LONGEST.days} days.")
-    walk = _begin(("exposure", within.total_seconds()), at, known_at, after, limit)
+    asked: tuple[Any, ...] = ("exposure", within.total_seconds())
+    walk = _begin(asked if vendor is None else (*asked, vendor.pk), at, known_at, after, limit)
     until = walk.at + within if walk.at < FOREVER - within else FOREVER
     taken_down = Q(state=OfferState.SUSPENDED, state_changed_at__gt=walk.at)
     offers = ListingHost.objects.filter(Q(state=OfferState.LIVE) | taken_down)
+    if vendor is not None:
+        offers = offers.filter(listing__vendor=vendor)
     budget = _Budget(INSTANTS)
 
     def judge(rows: Sequence[_Candidate]) -> tuple[list[tuple[int, _Fall]], int]:

@@ -123,7 +123,8 @@ def _take(mode: str) -> None:
     blocks = _own_blocks()
     if not blocks:
         raise FenceMisuse("The fence needs a transaction: under autocommit it would be free again at once.")
-    if len(blocks) > 1:
+    # One for each block inside the outermost; empty where the block made none.
+    if any(connection.savepoint_ids[len(connection.savepoint_ids) - len(blocks) + 1 :]):
         raise FenceMisuse(
             "The fence is taken in the outermost transaction: rolling back a savepoint frees it."
         )

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.db import transaction
 from django.db.models import QuerySet
 
 from authorization import (
@@ -56,6 +55,7 @@ from authorization.evaluator import NOTHING_CHANGED, HypotheticalHold, Policy, S
 from authorization.facts import InvalidFact
 from authorization.models import Assurance, Fact, HoldVersion, Revision, Revocation
 from authorization.rules import ALL, Question
+from authorization.transactions import undone
 from carriers.versions import FOREVER
 from catalog.models import ListingHost, OfferState
 
@@ -116,10 +116,9 @@ class Imagined:
 @contextmanager
 def _rehearsal(write: Callable[[Revision], None], *, at: datetime) -> Iterator[None]:
     """Inside the block the change is made; nobody else sees it, and nothing of it stays."""
-    with transaction.atomic():
+    with undone():
         write(fence.rehearsal(at=at))
         yield
-        transaction.set_rollback(True)
 
 
 def imagine(change: Imaginable, *, at: datetime) -> Imagined:

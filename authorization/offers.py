@@ -1,6 +1,6 @@
 """Acts on a vendor's listings: save, publish, withdraw. Each writes its ledger row and announces what it did."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -43,7 +43,8 @@ class ListingTerms:
     description: str
     price_amount: Decimal
     price_currency: str
-    on_hand: int
+    # None: as it is. Sales move it, so whoever does not mean to set it must not write back what he has read.
+    on_hand: int | None
     # The version that the phone ships with, as its maker writes it; empty: not stated.
     software: str = ""
 
@@ -61,6 +62,10 @@ class PublishOutcome:
     answer: Answer
     is_live: bool
     decision: Decision
+
+
+# What becomes of a listing, worked out from what is stored of it; None where nothing is.
+type TermsOf = Callable[[Listing | None], ListingTerms]
 
 
 def always() -> None:
@@ -86,28 +91,51 @@ def save_listing(
     try:
         with transaction.atomic():
             return _save_under_fence(
-                vendor=vendor, sku=sku, terms=terms, by=by, at=at, precondition=precondition
+                vendor=vendor, sku=sku, terms_of=lambda _: terms, by=by, at=at, precondition=precondition
             )
     except IntegrityError as error:
         raise ListingMoved(f"{sku} was saved by another request at the same time; send it again.") from error
+
+
+def change_listing(
+    *,
+    listing: Listing,
+    terms_of: TermsOf,
+    by: Actor,
+    at: datetime,
+    precondition: Callable[[], None] = always,
+) -> SavedListing:
+    """Store what `terms_of` makes of the listing as it is under the lock: of two changes at a time none is lost.
+
+    `terms_of` raises to refuse. All else is as `save_listing` has it.
+    """
+    with transaction.atomic():
+        return _save_under_fence(
+            vendor=listing.vendor,
+            sku=listing.sku,
+            terms_of=terms_of,
+            by=by,
+            at=at,
+            precondition=precondition,
+        )
 
 
 def try_saving(
     *,
     vendor: Organization,
     sku: str,
-    terms: ListingTerms,
+    terms_of: TermsOf,
     by: Actor,
     at: datetime,
     precondition: Callable[[], None] = always,
 ) -> tuple[Listing, list[ListingHost], list[Answer]]:
     """What saving would make of the listing: its offers, each with its answer. It is saved, and rolled back.
 
-    Raises what saving would.
+    Raises what saving, or changing, would.
     """
     with transaction.atomic():
         saved = _save_under_fence(
-            vendor=vendor, sku=sku, terms=terms, by=by, at=at, precondition=precondition
+            vendor=vendor, sku=sku, terms_of=terms_of, by=by, at=at, precondition=precondition
         )
         listing = Listing.objects.select_related("stock", "variant__device").get(pk=saved.listing.pk)
         found = list(_offers_of(listing).exclude(state=OfferState.REMOVED).order_by("id"))
@@ -182,25 +210,45 @@ def offer_payload(
     }
 
 
+def listing_payload(listing: Listing, *, is_new: bool, changed: Sequence[str]) -> dict[str, object]:
+    """What `listing.updated` tells. `changed`: the names of what the vendor says that are new or other than before."""
+    return {
+        "listing_id": listing.pk,
+        "sku": listing.sku,
+        "vendor_id": listing.vendor_id,
+        "version": listing.version,
+        "is_new": is_new,
+        "changed": list(changed),
+    }
+
+
 def _save_under_fence(
     *,
     vendor: Organization,
     sku: str,
-    terms: ListingTerms,
+    terms_of: TermsOf,
     by: Actor,
     at: datetime,
     precondition: Callable[[], None],
 ) -> SavedListing:
-    _check_software(terms.software)
     # The fence first (it stands before the listings in the order of locks): what is decided here is current.
     fence.shared()
-    listing, is_new, is_changed = _save_row(
-        vendor=vendor, sku=sku, terms=terms, at=at, precondition=precondition
-    )
-    is_changed |= _save_offers(listing, terms, by, at)
+    # No stronger: a sale's order line refers to this row while it holds the offers that we want next.
+    stored = Listing.objects.select_for_update(no_key=True).filter(vendor=vendor, sku=sku).first()
+    precondition()
+    if stored is not None and set(stored.offers.values_list("state", flat=True)) == {OfferState.REMOVED}:
+        raise ListingRemoved(sku)
+    terms = terms_of(stored)
+    check_software(terms.software)
+    listing, changed = _save_row(stored, vendor=vendor, sku=sku, terms=terms, at=at)
+    are_offers_changed, are_hosts_changed = _save_offers(listing, terms, by, at)
+    if are_hosts_changed:
+        changed.append("hosts")
     # Stock stands last in the order of locks: a sale takes it after the offers.
-    is_changed |= _save_stock(listing, terms.on_hand)
-    if is_new or is_changed:
+    if _save_stock(listing, terms.on_hand):
+        changed.append("on_hand")
+    is_new, is_changed = stored is None, are_offers_changed or bool(changed)
+    if is_changed:
         ledger.record(
             act="listing.saved",
             subject_kind="listing",
@@ -209,10 +257,13 @@ def _save_under_fence(
             at=at,
             evidence={"sku": sku, "version": listing.version, "price": str(terms.price_amount)},
         )
-    return SavedListing(listing, is_new, is_changed)
+        outbox.announce(
+            event="listing.updated", payload=listing_payload(listing, is_new=is_new, changed=changed), at=at
+        )
+    return SavedListing(listing, is_new, is_changed and not is_new)
 
 
-def _check_software(version: str) -> None:
+def check_software(version: str) -> None:
     """Raises InvalidFact unless approvals of a range of software can be held against it."""
     if version != doors.clean_text("software", version, at_most=64):
         raise InvalidFact("software", "There is space around the software version; take it out.")
@@ -236,6 +287,8 @@ def _publish_offer(
                 evidence = {"decision": str(decision.pk), "reason_codes": answer.reason_codes}
                 entry = _entry("listing.blocked", offer, by, at, evidence, decision.revision)
                 ledger.record_many([entry])
+                told = offer_payload(offer, OfferState.BLOCKED, decision)
+                outbox.announce(event="listing.issues_changed", payload=told, at=at)
             return PublishOutcome(offer, answer, False, decision)
         moved = listings.move_offer(
             offer=offer, to_state=OfferState.BLOCKED, at=at, reason_codes=answer.reason_codes
@@ -260,51 +313,53 @@ def _publish_offer(
     return PublishOutcome(offer, answer, answer.is_allowed, decision)
 
 
+# What a vendor says of a listing: column -> the word for it.
+SAID = {
+    "variant": "variant",
+    "condition": "condition",
+    "territory": "territory",
+    "channel": "channel",
+    "software": "software",
+    "description": "description",
+    "price_amount": "price",
+    "price_currency": "price",
+}
+
+
 def _save_row(
-    *, vendor: Organization, sku: str, terms: ListingTerms, at: datetime, precondition: Callable[[], None]
-) -> tuple[Listing, bool, bool]:
-    fields = {
-        "variant": terms.variant,
-        "condition": terms.condition,
-        "territory": terms.territory,
-        "channel": terms.channel,
-        "software": terms.software,
-        "description": terms.description,
-        "price_amount": terms.price_amount,
-        "price_currency": terms.price_currency,
-    }
-    # No stronger: a sale's order line refers to this row while it holds the offers that we want next.
-    listing = Listing.objects.select_for_update(no_key=True).filter(vendor=vendor, sku=sku).first()
-    precondition()
-    if listing is None:
-        return (
-            Listing.objects.create(vendor=vendor, sku=sku, created_at=at, updated_at=at, **fields),
-            True,
-            False,
-        )
-    states = set(listing.offers.values_list("state", flat=True))
-    if states == {OfferState.REMOVED}:
-        raise ListingRemoved(sku)
-    if all(getattr(listing, name) == value for name, value in fields.items()):
-        return listing, False, False
+    stored: Listing | None, *, vendor: Organization, sku: str, terms: ListingTerms, at: datetime
+) -> tuple[Listing, list[str]]:
+    """The row, and the words for what is new of it."""
+    fields = {name: getattr(terms, name) for name in SAID}
+    if stored is None:
+        made = Listing.objects.create(vendor=vendor, sku=sku, created_at=at, updated_at=at, **fields)
+        return made, list(dict.fromkeys(SAID.values()))
+    changed = [name for name, value in fields.items() if getattr(stored, name) != value]
+    if not changed:
+        return stored, []
     for name, value in fields.items():
-        setattr(listing, name, value)
-    listing.version += 1
-    listing.updated_at = at
-    listing.save(update_fields=[*fields, "version", "updated_at"])
-    return listing, False, True
+        setattr(stored, name, value)
+    stored.version += 1
+    stored.updated_at = at
+    stored.save(update_fields=[*fields, "version", "updated_at"])
+    return stored, list(dict.fromkeys(SAID[name] for name in changed))
 
 
-def _save_stock(listing: Listing, on_hand: int) -> bool:
+def _save_stock(listing: Listing, on_hand: int | None) -> bool:
+    if on_hand is None:
+        return False
     _, is_new = Stock.objects.get_or_create(listing=listing, defaults={"on_hand": on_hand})
     return is_new or bool(
         Stock.objects.filter(listing=listing).exclude(on_hand=on_hand).update(on_hand=on_hand)
     )
 
 
-def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime) -> bool:
+def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime) -> tuple[bool, bool]:
+    """Whether an offer is new or other than before, and whether the listing is offered on other hosts."""
     known = {offer.host_id: offer for offer in _locked_offers(listing)}
     was_live = {offer.pk for offer in known.values() if offer.state == OfferState.LIVE}
+    was_open = {offer.host_id for offer in known.values() if offer.state != OfferState.REMOVED}
+    codes_of = {offer.pk: offer.reason_codes for offer in known.values()}
     changed = [
         offer for host in terms.hosts if (offer := _save_offer(listing, host, known.get(host.pk), terms, at))
     ]
@@ -324,15 +379,21 @@ def _save_offers(listing: Listing, terms: ListingTerms, by: Actor, at: datetime)
             changed.append(offer)
     open_offers = [offer for offer in changed if offer.state == OfferState.DRAFT]
     answers = decisions.decide_offers(open_offers, at=at)
+    other_issues = []
     for offer, answer in zip(open_offers, answers, strict=True):
-        if answer.outcome == Decision.Outcome.DENY:
-            listings.move_offer(
-                offer=offer, to_state=OfferState.BLOCKED, at=at, reason_codes=answer.reason_codes
-            )
+        is_refused = answer.outcome == Decision.Outcome.DENY
+        codes = answer.reason_codes if is_refused else []
+        if is_refused:
+            listings.move_offer(offer=offer, to_state=OfferState.BLOCKED, at=at, reason_codes=codes)
             evidence = {"reasons": [reason.as_json() for reason in answer.reasons]}
             entries.append(_entry("listing.blocked", offer, by, at, evidence, answer.revision))
+        if codes != codes_of.get(offer.pk, []):
+            state = OfferState.BLOCKED if is_refused else OfferState.DRAFT
+            told = offer_payload(offer, state, None, reason_codes=codes, revision=answer.revision)
+            other_issues.append(told)
     ledger.record_many(entries)
-    return bool(changed)
+    outbox.announce_many(event="listing.issues_changed", payloads=other_issues, at=at)
+    return bool(changed), wanted != was_open
 
 
 def _entry(

@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
-from authorization import clock, fence, ledger
+from authorization import clock, fence, ledger, stores
 from authorization.actors import Actor
 from authorization.dialect import Dialect
 from authorization.models import OutboxRow
@@ -101,6 +101,17 @@ def announce_many(
     """Events that nobody in the shop reacts to, one per offer of a chunk: two statements whatever their number."""
     if settings.OUTBOX_HANDLERS.get(event):
         raise ValueError(f"{event} has handlers; announce it one by one.")
+    tell_many(event=event, payloads=payloads, at=at, event_ids=event_ids)
+
+
+def tell_many(
+    *,
+    event: str,
+    payloads: Sequence[dict[str, Any]],
+    at: datetime,
+    event_ids: Sequence[UUID] | None = None,
+) -> None:
+    """Events for readers only, one each; what the shop itself makes of an event of this name is announced apart."""
     ids = event_ids if event_ids is not None else [uuid4() for _ in payloads]
     OutboxRow.objects.bulk_create(
         [
@@ -124,12 +135,18 @@ def ring_on_commit() -> None:
 
 
 def ring() -> None:
-    """Wake a worker. A broker that is down or full costs nothing but a wait: the work stands in the rows."""
+    """Wake a worker. Of a test store whoever works in it wakes the workers, when it leaves (storefront.test_mode)."""
+    if not stores.is_test():
+        send_bell("authorization.pump_outbox")
+
+
+def send_bell(task: str, **arguments: Any) -> None:
+    """Ask a worker for a task. A broker that is down or full costs nothing but a wait: the work stands in rows."""
     fence.refuse_inside("bell")
     if time.monotonic() < _moments.silent_until:
         return
     try:
-        current_app.send_task("authorization.pump_outbox", retry=False, expires=30)
+        current_app.send_task(task, kwargs=arguments, retry=False, expires=30)
     except Exception as error:
         # A broker that hangs would hold up every request behind its timeout: leave it to those who need no bell.
         _moments.silent_until = time.monotonic() + SILENCE_S
@@ -137,7 +154,7 @@ def ring() -> None:
 
 
 def idle_s() -> float:
-    """Seconds since this process last pumped; infinite if it never did."""
+    """Seconds since this process last pumped the shop's; infinite if it never did."""
     return time.monotonic() - _moments.pumped_at
 
 
@@ -149,7 +166,8 @@ def pump(*, at: Callable[[], datetime] = clock.now) -> int:
     done, until, has_rung = 0, time.monotonic() + PUMP_S, False
     turns = _Turns()
     while time.monotonic() < until:
-        _moments.pumped_at = time.monotonic()
+        if not stores.is_test():
+            _moments.pumped_at = time.monotonic()
         stamp_positions()
         rows = turns.in_order(_look(_business_now(at)))
         if not rows:

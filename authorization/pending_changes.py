@@ -40,6 +40,8 @@ from authorization.models import (
 from catalog.models import ListingHost, OfferState
 
 Kind, State = PendingChange.Kind, PendingChange.State
+# In the ledger: a withdrawal was undone on its day, before any worker met it. No event tells of it.
+SETTLED_UNMET = "withdrawal.settled_unmet"
 
 # SQLite takes a limited number of values in one statement.
 _IDS = 10_000
@@ -180,14 +182,15 @@ def take_effect(*, fact_id: int | None, boundary: datetime, by: Actor, at: datet
 def settle_due(*, revocation: Revocation, by: Actor, at: datetime) -> None:
     """A withdrawal whose day has come and that no worker has met yet took effect all the same: it is settled as such.
 
-    Nothing reacts to it: it is being undone. Inside the transaction that undoes it, under the fence.
+    Nothing reacts to it and no event tells of it: it is being undone. Inside the transaction that undoes it, under the
+    fence. The act has a name of its own, so that whoever compares acts with events knows this one from a lost event.
     """
     rows = PendingChange.objects.select_for_update(no_key=True).filter(
         revocation=revocation, kind=Kind.WITHDRAWAL, state=State.OPEN, due_at__lte=at
     )
     for row in rows:
         _close(row, State.DONE, by=by, at=at)
-        _record("withdrawal.took_effect", row, by=by, at=at)
+        _record(SETTLED_UNMET, row, by=by, at=at)
 
 
 def supersede(*, revocation: Revocation, by: Actor, at: datetime) -> None:

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.signing import BadSignature, Signer
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import BigIntegerField, Count, ExpressionWrapper, F, Min, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
@@ -188,9 +188,12 @@ class Preview:
 
 
 class WorldMoved(Exception):
-    """What was previewed is no longer what would happen. `preview` is the new picture."""
+    """What was previewed is no longer what would happen. `preview` is the new picture.
 
-    def __init__(self, preview: Preview) -> None:
+    None where it happened inside a transaction of the caller's: that one is lost, and the picture is for its next try.
+    """
+
+    def __init__(self, preview: Preview | None) -> None:
         super().__init__("The impact has changed since the preview. Look at the new one and confirm again.")
         self.preview = preview
 
@@ -287,6 +290,9 @@ def execute(
             # A figure for people; it may be lost without harm.
             Revocation.objects.filter(pk=done.pk).update(commit_s=done.commit_s)
             return done
+        if connection.needs_rollback:
+            # Of several acts in one transaction (authorization.transactions): nothing more can be asked in it.
+            raise WorldMoved(None)
     raise WorldMoved(preview(change, at=at, effective_at=effective_at))
 
 

@@ -21,7 +21,7 @@ from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
 from authorization import clock, decisions, delisting, fence, outbox, pending_changes, selectors
 from authorization.actors import SYSTEM, Actor
-from authorization.models import PendingChange, Revision, Revocation, Sweep, SweepChunk
+from authorization.models import PendingChange, Reinstatement, Revision, Revocation, Sweep, SweepChunk
 from catalog import listings
 from catalog.models import ListingHost, OfferState
 
@@ -208,9 +208,19 @@ def _finish_if_done(sweep_id: int) -> None:
     at = clock.now()
     with transaction.atomic():
         if open_sweep.update(finished_at=at):
-            revocation_id = Sweep.objects.values_list("revocation_id", flat=True).get(pk=sweep_id)
-            payload = {"sweep_id": sweep_id, "revocation_id": revocation_id}
-            outbox.announce(event="sweep.finished", payload=payload, at=at)
+            sweep = Sweep.objects.get(pk=sweep_id)
+            payload = {"sweep_id": sweep_id, "revocation_id": sweep.revocation_id}
+            event = "sweep.finished" if _has_something_to_tell(sweep) else "sweep.passed"
+            outbox.announce(event=event, payload=payload, at=at)
+
+
+def _has_something_to_tell(sweep: Sweep) -> bool:
+    """It carried out somebody's word, or took it back, or moved an offer. Most changes of authority do none of that,
+    and those who tell vendors, parties and the public need not be woken for them.
+    """
+    if sweep.revocation_id is not None or Reinstatement.objects.filter(revision=sweep.revision_id).exists():
+        return True
+    return sweep.chunks.filter(Q(delisted__gt=0) | Q(reinstated__gt=0)).exists()
 
 
 # --- one chunk --------------------------------------------------------------------------------------------------

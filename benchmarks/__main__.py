@@ -22,6 +22,7 @@ BENCHMARKS = {
     "revocation": "benchmarks.revocation",
     "expiry": "benchmarks.expiry",
     "compat": "benchmarks.compat",
+    "api": "benchmarks.api",
 }
 # What these measure is plain Python.
 WITHOUT_DATABASE = {"compat"}
@@ -30,7 +31,11 @@ WITHOUT_DATABASE = {"compat"}
 TAKES = {
     "revocation": ("seconds", "listings", "covering", "full"),
     "expiry": ("approvals", "offers"),
+    "api": ("seconds", "listings"),
 }
+LISTINGS = {"revocation": 100_000, "api": 1_000_000}
+# SQLite is for shops smaller than this store: only on request.
+USUALLY_ON = {"api": "postgresql"}
 
 
 def main() -> int:
@@ -38,7 +43,11 @@ def main() -> int:
     parser.add_argument("name", choices=sorted(BENCHMARKS), nargs="?", default="fence")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured")
-    parser.add_argument("--listings", type=int, default=100_000, help="revocation: how many are delisted")
+    parser.add_argument(
+        "--listings",
+        type=int,
+        help="revocation: how many are delisted (100,000); api: of the store (1,000,000)",
+    )
     parser.add_argument(
         "--covering", type=int, default=1_000_000, help="revocation: covered by the commit that is timed"
     )
@@ -47,6 +56,8 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="revocation: delist all of those too (long)")
     parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one database instead of both")
     arguments = parser.parse_args()
+    arguments.listings = arguments.listings or LISTINGS.get(arguments.name)
+    arguments.only = arguments.only or USUALLY_ON.get(arguments.name)
     if arguments.name in WITHOUT_DATABASE:
         results = {arguments.name: measure(arguments.name, str(arguments.seconds), dict(os.environ))}
         tell(results, as_json=arguments.json)
@@ -95,6 +106,9 @@ def run(arguments: argparse.Namespace, url: str, folder: str) -> dict[str, Any]:
         "CLEARLINE_LOG_LEVEL": "ERROR",
         "CLEARLINE_HTTPS": "false",
         "REDIS_URL": "redis://127.0.0.1:1/0",
+        # Calls are counted, as always, and not stopped.
+        "CLEARLINE_API_READS_PER_MINUTE": "1000000",
+        "CLEARLINE_API_WRITES_PER_MINUTE": "1000000",
         # What is measured is the work, not the wait for a second person.
         "CLEARLINE_TWO_PEOPLE_ABOVE_OFFERS": "1000000000",
         "CLEARLINE_TWO_PEOPLE_ABOVE_BRAND_PERCENT": "101",

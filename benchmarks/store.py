@@ -67,6 +67,8 @@ class Size:
     distributors: int = 300
     vendors: int = 1_000
     listings: int = 100_000
+    # So many of them, the first, are all of one vendor, which nothing is held against now.
+    of_one_vendor: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Store:
     approval_ids: Sequence[int]
     variant_ids: Sequence[int]
     organizations: range
+    large_vendor_id: int
 
 
 def build(size: Size) -> Store:
@@ -155,6 +158,7 @@ class _Builder:
             self._heads("approval"),
             range(1, self.size.devices + 1),
             range(1, self.vendors[-1] + 1),
+            self.vendors[0],
         )
 
     # --- ground
@@ -408,7 +412,7 @@ class _Builder:
     def _drawn_lead(self, n: int) -> tuple[int, int, Sequence[int] | None, dict[str, tuple[str, ...]]]:
         """What the vendor may list, or, now and then, what it may not."""
         draw = self.draw
-        vendor = self.vendors[n % len(self.vendors)]
+        vendor = self.vendors[0] if n <= self.size.of_one_vendor else self.vendors[n % len(self.vendors)]
         if draw.random() < 0.04:
             return (
                 vendor,
@@ -521,10 +525,16 @@ class _Builder:
 
 
 def _insert(model: type[Model], rows: Sequence[dict[str, Any]]) -> None:
-    names = list(rows[0])
+    # What a fact came to have later, and the store does not say, is as where nobody said it.
+    unsaid = {
+        field.attname: field.get_db_prep_save(field.get_default(), connection)
+        for field in model._meta.concrete_fields
+        if field.attname not in rows[0] and not field.null and not field.primary_key
+    }
+    names = [*rows[0], *unsaid]
     columns = ", ".join(connection.ops.quote_name(name) for name in names)
     table = connection.ops.quote_name(model._meta.db_table)
-    values = ([row[name] for name in names] for row in rows)
+    values = ([*(row[name] for name in rows[0]), *unsaid.values()] for row in rows)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             with cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:

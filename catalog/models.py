@@ -238,8 +238,12 @@ class Listing(models.Model):
                 condition=Q(price_currency__length=3), name="catalog_listing_currency_code"
             ),
         ]
-        # Phones of about the same price.
-        indexes = [models.Index(fields=["price_amount"], name="catalog_listing_price")]
+        indexes = [
+            # Phones of about the same price.
+            models.Index(fields=["price_amount"], name="catalog_listing_price"),
+            # A vendor's listings, page by page.
+            models.Index(fields=["vendor", "id"], name="catalog_listing_of_vendor"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.sku} of {self.vendor}"

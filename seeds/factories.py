@@ -37,6 +37,7 @@ from authorization.models import (
     ApprovalVersion,
     Assurance,
     Fact,
+    OutboxRow,
     Party,
     PolicyVersion,
 )
@@ -361,6 +362,7 @@ def make_sellable(
 ) -> World:
     """One live offer: policy, hosting, verified agreement, approval, saved and published listing."""
     at = at or clock.now()
+    before = fence.current_revision()
     vendor = vendor or OrganizationFactory.create(kind=Organization.Kind.VENDOR)
     variant = variant or VariantFactory.create()
     host = host or HostCarrierFactory.create()
@@ -387,6 +389,10 @@ def make_sellable(
     offer = ListingHost.objects.select_related("listing__variant__device", "host").get(
         listing=saved.listing, host=host, state=OfferState.LIVE
     )
+    # The offer was decided on all of this: the sweeps of it would find nothing to do.
+    OutboxRow.objects.filter(
+        handler="authorization.sweeps.start_sweep", done_at__isnull=True, payload__revision__gt=before
+    ).update(done_at=at)
     return World(saved.listing, offer, agreement, approval, host, vendor, variant, hosting)
 
 

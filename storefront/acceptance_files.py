@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from django.utils.http import content_disposition_header
 
 from authorization.models import AcceptanceFile
+from storefront.models import AgreementFile
 
 TYPES = "PDF, PNG, JPEG, plain text, CSV"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -16,7 +17,7 @@ def clean_name(name: str) -> str:
     return _CONTROL.sub("", name.replace("\\", "/").rpartition("/")[2]).strip()
 
 
-def download(file: AcceptanceFile) -> HttpResponse:
+def download(file: AcceptanceFile | AgreementFile) -> HttpResponse:
     """The file as a download. PDFs and pictures are active content: no browser may show one under our name."""
     name = _CONTROL.sub("_", file.name) or "file"
     disposition = content_disposition_header(as_attachment=True, filename=name)

@@ -176,7 +176,7 @@ def _withdraw(
                 effective_at=effective_at,
             )
         except WorldMoved as moved:
-            if not left:
+            if not left or moved.preview is None:
                 raise
             seen = moved.preview
         else:

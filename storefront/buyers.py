@@ -24,7 +24,11 @@ _WORDS = {
     "order.released": ("goes on", "What kept it is settled. It ships as ordered."),
     "order.partly_refunded": ("was called off in part", "{amount} of your payment is given back. {rest}"),
     "order.refunded": ("was called off", "It will not ship. Your payment is given back in full."),
-    "order.shipped": ("is on its way", "It has left us."),
+    "order.partly_shipped": (
+        "is on its way in part",
+        "A part of it has left us{parcel}. The rest follows in a parcel of its own.",
+    ),
+    "order.shipped": ("is on its way", "It has left us{parcel}."),
 }
 
 
@@ -58,15 +62,18 @@ def _details(payload: dict[str, Any]) -> dict[str, str]:
     """What the words of some events leave open."""
     until = payload.get("decide_by")
     says_when = f"You hear from us by {say_time(datetime.fromisoformat(until))}. " if until else ""
-    rest = (
-        "The rest of it ships as ordered."
-        if payload.get("is_released")
-        else "The rest of it is still on hold; we tell you what becomes of it."
-    )
+    if payload.get("is_shipped"):
+        rest = "The rest of it has left us already."
+    elif payload.get("is_released"):
+        rest = "The rest of it ships as ordered."
+    else:
+        rest = "The rest of it is still on hold; we tell you what becomes of it."
+    parcel = payload.get("parcel")
     return {
         "until": says_when,
         "amount": f"{payload.get('amount')} {payload.get('currency')}",
         "rest": rest,
+        "parcel": f" with {parcel}" if parcel else "",
     }
 
 

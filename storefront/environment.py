@@ -7,6 +7,7 @@ never quoted in a message: it ends up in logs.
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,15 @@ def int_between(name: str, *, default: int, low: int, high: int) -> int:
         ) from error
     if not low <= value <= high:
         raise ImproperlyConfigured(f"{name}={value}: take {low} to {high}; {default} is the default.")
+    return value
+
+
+def one_of(name: str, words: Sequence[str], *, default: str) -> str:
+    value = text(name, default=default)
+    if value not in words:
+        raise ImproperlyConfigured(
+            f"{name}={value}: take one of {', '.join(words)}; {default} is the default."
+        )
     return value
 
 

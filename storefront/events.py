@@ -18,8 +18,12 @@ from authorization.models import OutboxRow
 from catalog.models import Organization
 
 KEPT = timedelta(days=30)
+# No act takes so long from its beginning to its commit, nor do the clocks of hosts differ by so much.
+COMMITTED_WITHIN = timedelta(minutes=5)
 
 _OF_AN_OFFER = ("sku", "host", "state", "reason_codes", "decision_id", "revision", "sweep_id")
+_OF_AN_ORDER = ("order_id", "state")
+_OF_A_CASE = ("code", "kind", "state", "outcome", "sku", "host")
 # What vendors are told of, and which members of the payload they see. The set is open: more will come.
 EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
     "listing.published": _OF_AN_OFFER,
@@ -28,8 +32,28 @@ EVENT_TYPES: Mapping[str, tuple[str, ...]] = {
     "listing.suspended": _OF_AN_OFFER,
     "listing.reinstated": _OF_AN_OFFER,
     "listing.removed": _OF_AN_OFFER,
+    "listing.issues_changed": _OF_AN_OFFER,
+    "listing.updated": ("sku", "version", "is_new", "changed"),
+    "carrier_approval.revoked": ("host", "variant", "model_number", "reason_code", "effective_at", "offers"),
+    "api_key.expiring": ("key_id", "label", "prefix", "last_four", "expires_at", "days", "is_test"),
     "endpoint.disabled": ("endpoint_id", "url", "reason"),
     "acceptance.moved": ("code", "move", "number", "from", "to"),
+    "agreement.submitted": ("code", "kind", "grantor", "agreement"),
+    "agreement.decided": ("code", "kind", "state", "agreement"),
+    "agreement.granted": ("code", "grantor"),
+    "agreement.expiring": ("code", "valid_until", "days"),
+    "agreement.revoked": ("code", "reason_code", "effective_at", "revision"),
+    "case.opened": _OF_A_CASE,
+    "case.answered": _OF_A_CASE,
+    "case.closed": _OF_A_CASE,
+    "review.decided": _OF_A_CASE,
+    "feed.finished": ("feed_id", "client_label", "kind", "state", "outcome", "validate_only", "counts"),
+    "order.placed": _OF_AN_ORDER,
+    "order.held": (*_OF_AN_ORDER, "decide_by"),
+    "order.released": _OF_AN_ORDER,
+    "order.partly_refunded": _OF_AN_ORDER,
+    "order.refunded": _OF_AN_ORDER,
+    "order.shipped": _OF_AN_ORDER,
 }
 # Spelled as in the index auth_outbox_vendor; another spelling would read the whole table.
 OF_VENDOR = "CAST(payload ->> 'vendor_id' AS bigint) = %s"
@@ -77,6 +101,64 @@ def events_of(vendor_id: int) -> QuerySet[OutboxRow]:
     """All that this vendor is told of and that has its place in the order."""
     is_its = RawSQL(OF_VENDOR, [vendor_id], output_field=BooleanField())  # noqa: S611  no text of anybody's
     return OutboxRow.objects.filter(is_its, handler="", position__isnull=False, event__in=list(EVENT_TYPES))
+
+
+def sync_window(since: int | datetime, *, at: datetime) -> tuple[int, int]:
+    """What somebody who is in step as of `since` has not read: the events after the first position, up to the second.
+
+    `since` is a position, or an instant; then the window begins a little before it, because an event bears the time at
+    which its act began and the place at which it was committed. Read what changed after this was asked, and go on from
+    the second position. Raises EventsExpired and NoSuchPosition.
+    """
+    # First: shortly after the year 1 there is no instant a little before.
+    if isinstance(since, datetime) and since < at - KEPT:
+        raise EventsExpired
+    newest = newest_position()
+    after = since if isinstance(since, int) else _last_before(since - COMMITTED_WITHIN, newest)
+    if after > newest:
+        raise NoSuchPosition(newest)
+    _check_kept(after, at)
+    return after, newest
+
+
+# Events of one listing that a page of changed listings looks at, at most: it may be named in many.
+_SCANNED = 1000
+
+
+def listings_changed(vendor_id: int, *, after: int, up_to: int, limit: int) -> tuple[list[int], int]:
+    """Ids of up to `limit` listings that something is told of after the first position, each once, and how far that is.
+
+    In the order of the events. A listing of which more is told further on comes again there. Besides `listing_id` an
+    event may name `listing_ids`: of a sale, whose stock it moved.
+    """
+    rows = events_of(vendor_id).filter(position__gt=after, position__lte=up_to).order_by("position")
+    found: dict[int, None] = {}
+    reached, scanned = after, 0
+    for position, payload in rows.values_list("position", "payload")[:_SCANNED]:
+        named = _listings_named(payload)
+        if len(found.keys() | named.keys()) > limit and found:
+            return list(found), reached
+        found |= named
+        reached, scanned = int(position or 0), scanned + 1
+    return list(found), reached if scanned == _SCANNED else up_to
+
+
+def _listings_named(payload: Mapping[str, Any]) -> dict[int, None]:
+    ids = [payload.get("listing_id"), *(payload.get("listing_ids") or ())]
+    return dict.fromkeys(listing_id for listing_id in ids if listing_id is not None)
+
+
+def _last_before(instant: datetime, newest: int) -> int:
+    """The last position before this instant, or 0: by halving, for the times have no index."""
+    low, high = 0, newest
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = OutboxRow.objects.filter(position__lte=middle).order_by("-position").only("created_at").first()
+        if row is None or row.created_at < instant:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def newest_position() -> int:

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from authorization.models import Decision, Revocation, Sweep
+from authorization.models import Decision, Fact, Revocation, Sweep
 from carriers.models import HostCarrier, Hosting
 from catalog.models import Listing, ListingHost, Organization, Variant
 
@@ -22,18 +22,31 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    # storefront.scopes names them. A key has what stands here and nothing else.
+    scopes = models.JSONField(default=list, blank=True)
+    # Of a key that is being replaced: the key that takes its place.
+    successor = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="replaces"
+    )
 
     class Meta:
         abstract = True
 
 
-class VendorKey(ApiKey):
-    """Of a vendor."""
+class OrganizationKey(ApiKey):
+    """Of a vendor, a distributor or a manufacturer.
 
-    vendor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="api_keys")
+    One of test mode opens the organization's test store and nothing of the shop (storefront.test_mode).
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="api_keys")
+    is_test = models.BooleanField("test mode", default=False)
+    representative = models.CharField(
+        max_length=100, blank=True, help_text="Whom the desk has verified: who speaks for the organization"
+    )
 
     def __str__(self) -> str:
-        return f"{self.prefix}…{self.last_four} of {self.vendor}"
+        return f"{self.prefix}…{self.last_four} of {self.organization}"
 
 
 class CarrierDuties(models.Model):
@@ -270,6 +283,8 @@ class OrderLine(models.Model):
                 condition=Q(refunded_quantity__lte=models.F("quantity")), name="storefront_line_refunded"
             )
         ]
+        # A vendor's orders, in order of their ids.
+        indexes = [models.Index(fields=["vendor", "order"], name="storefront_line_vendor")]
 
     def __str__(self) -> str:
         return f"{self.quantity} x {self.listing}"
@@ -486,3 +501,338 @@ class RateCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} since {self.began_at}"
+
+
+class TestStore(models.Model):
+    """The store of an organization's test mode: a database of its own, with a clock of its own.
+
+    The row stands in the shop's database and says where that store is; not one row of the shop is in it.
+    """
+
+    # pytest collects classes by this name.
+    __test__ = False
+
+    organization = models.OneToOneField(Organization, on_delete=models.PROTECT, related_name="test_store")
+    # Names the file. A store that is begun anew gets another.
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    made_at = models.DateTimeField()
+    # How far its clock is ahead of the shop's. It only grows.
+    ahead_s = models.FloatField(default=0)
+    # Until its workers have done what falls due by this time of its own clock, it says "advancing".
+    advancing_to = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    # When its workers look at it next, on the shop's clock; empty: nothing falls due there.
+    due_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    # The worker that is at it now; a lease, on the machine's clock.
+    busy_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"test store of {self.organization}"
+
+
+class IdempotentRequest(models.Model):
+    """A request that was sent with an Idempotency-Key, and the answer that it got, in the transaction of its effect."""
+
+    # SHA-256 over who sent it, method, path and key.
+    key_hash = models.CharField(max_length=64, primary_key=True)
+    body_hash = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField()
+    headers = models.JSONField(default=dict)
+    body = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="storefront_idempotent_created")]
+
+    def __str__(self) -> str:
+        return f"{self.status} at {self.created_at}"
+
+
+class Feed(models.Model):
+    """A file of many rows that a vendor sent: accepted as a whole, worked off in chunks, answered row by row."""
+
+    class Kind(models.TextChoices):
+        LISTINGS = "listings", "listings: each row is a whole listing"
+        INVENTORY = "inventory", "inventory: price and stock of listings that are there"
+        PUBLISH = "publish", "publish: listings to put on sale"
+
+    class Format(models.TextChoices):
+        JSONL = "jsonl", "JSON Lines"
+        CSV = "csv", "CSV"
+
+    class State(models.TextChoices):
+        QUEUED = "QUEUED", "queued"
+        RUNNING = "RUNNING", "running"
+        DONE = "DONE", "done"
+        FAILED = "FAILED", "failed: some rows were not tried"
+        CANCELLED = "CANCELLED", "cancelled"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    vendor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="feeds")
+    kind = models.CharField(max_length=16, choices=Kind)
+    format = models.CharField(max_length=8, choices=Format)
+    client_label = models.CharField(max_length=255, blank=True)
+    is_dry_run = models.BooleanField(default=False, help_text="Checked and answered; nothing is stored")
+    state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
+    # Of CSV: the columns as they stood in the file's first line.
+    header = models.JSONField(default=list, blank=True)
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(help_text="Bytes")
+    rows = models.PositiveIntegerField()
+    # Outcome of rows -> how many, over all chunks; set when it ends.
+    counts = models.JSONField(default=dict, blank=True)
+    failed_reason = models.CharField(max_length=300, blank=True)
+    submitted_by = models.CharField(max_length=150)
+    submitted_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["vendor", "-id"], name="storefront_feed_vendor"),
+            models.Index(
+                fields=["id"], name="storefront_feed_open", condition=Q(state__in=["QUEUED", "RUNNING"])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} feed of {self.vendor}"
+
+
+class FeedChunk(models.Model):
+    """Rows of a feed that are worked off in one transaction, which writes their results too: all of it or nothing."""
+
+    feed = models.ForeignKey(Feed, on_delete=models.CASCADE, related_name="chunks")
+    number = models.PositiveIntegerField()
+    # Number of its first row in the file, from 1; and how many it has.
+    first_row = models.PositiveIntegerField()
+    rows = models.PositiveIntegerField()
+    content = models.TextField(help_text="The rows as they came")
+    results = models.TextField(blank=True, help_text="One JSON line for each row, in the order of the file")
+    counts = models.JSONField(default=dict, blank=True)
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["feed", "number"], name="storefront_feedchunk_once")]
+        indexes = [
+            models.Index(
+                fields=["feed", "number"], name="storefront_feedchunk_open", condition=Q(done_at__isnull=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"chunk {self.number} of {self.feed}"
+
+
+class AgreementSubmission(models.Model):
+    """Papers of a reseller agreement that its grantee shows. It opens nothing until the desk has accepted it."""
+
+    class Kind(models.TextChoices):
+        NEW = "new", "a new agreement"
+        RENEWAL = "renewal", "a later end of an agreement on record"
+
+    class State(models.TextChoices):
+        SUBMITTED = "submitted", "submitted: waits for the desk"
+        ACCEPTED = "accepted", "accepted: on record"
+        DECLINED = "declined", "declined"
+        WITHDRAWN = "withdrawn", "withdrawn by who submitted it"
+
+    code = models.CharField(max_length=64, unique=True)
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.NEW)
+    state = models.CharField(max_length=16, choices=State, default=State.SUBMITTED)
+    grantor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="submissions_granted")
+    grantee = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="submissions")
+    # What it became, or what it renews.
+    agreement = models.ForeignKey(
+        Fact, on_delete=models.PROTECT, null=True, blank=True, related_name="submissions"
+    )
+    # As claimed: ids of variants, or "*" alone for all.
+    model_ids = models.JSONField(default=list, blank=True)
+    territories = models.JSONField(default=list, blank=True)
+    channels = models.JSONField(default=list, blank=True)
+    conditions = models.JSONField(default=list, blank=True)
+    may_sublicense = models.BooleanField(default=False)
+    valid_from = models.DateTimeField()
+    valid_until = models.DateTimeField()
+    document = models.TextField(blank=True, help_text="What is shown: a letter, a contract, its number")
+    version = models.PositiveIntegerField(default=1)
+    submitted_by = models.CharField(max_length=150)
+    submitted_at = models.DateTimeField()
+    decided_by = models.CharField(max_length=150, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_note = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["grantee", "-id"], name="storefront_submission_grantee"),
+            models.Index(fields=["id"], name="storefront_submission_open", condition=Q(state="submitted")),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class AgreementFile(models.Model):
+    """A file shown with a submission: kept as it came, known by its hash, always handed out as a download."""
+
+    submission = models.ForeignKey(AgreementSubmission, on_delete=models.PROTECT, related_name="files")
+    name = models.CharField(max_length=150)
+    content_type = models.CharField(max_length=64)
+    size = models.PositiveIntegerField(help_text="Bytes")
+    sha256 = models.CharField(max_length=64)
+    content = models.BinaryField()
+    actor = models.CharField(max_length=150)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["submission", "sha256"], name="storefront_agreementfile_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Case(models.Model):
+    """A matter between the desk and one party: a request to take goods down, or a vendor's appeal."""
+
+    class Kind(models.TextChoices):
+        TAKEDOWN = "takedown", "takedown request"
+        APPEAL = "appeal", "appeal"
+
+    class State(models.TextChoices):
+        OPEN = "open", "open: the desk's turn"
+        WAITING = "waiting", "waiting for the party's answer"
+        CLOSED = "closed", "closed"
+
+    class Outcome(models.TextChoices):
+        UPHELD = "upheld", "upheld: what was decided stays"
+        REVERSED = "reversed", "reversed"
+        PARTLY = "partly", "partly reversed"
+        WITHDRAWN = "withdrawn", "withdrawn by the party"
+
+    code = models.CharField(max_length=64, unique=True)
+    kind = models.CharField(max_length=16, choices=Kind)
+    state = models.CharField(max_length=16, choices=State, default=State.OPEN)
+    outcome = models.CharField(max_length=16, choices=Outcome, blank=True)
+    subject = models.CharField(max_length=200)
+    # The party: an organization or a host carrier.
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, null=True, blank=True, related_name="cases"
+    )
+    host = models.ForeignKey(
+        HostCarrier, on_delete=models.PROTECT, null=True, blank=True, related_name="cases"
+    )
+    # What an appeal is about: an offer, as this decision left it, or a withdrawal.
+    offer = models.ForeignKey(
+        ListingHost, on_delete=models.PROTECT, null=True, blank=True, related_name="cases"
+    )
+    decision = models.ForeignKey(
+        Decision, on_delete=models.PROTECT, null=True, blank=True, related_name="cases"
+    )
+    revocation = models.ForeignKey(
+        Revocation, on_delete=models.PROTECT, null=True, blank=True, related_name="cases"
+    )
+    opened_by = models.CharField(max_length=150)
+    opened_at = models.DateTimeField()
+    # By when the desk answers.
+    answer_by = models.DateTimeField()
+    closed_by = models.CharField(max_length=150, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    resolution = models.TextField(blank=True)
+    version = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(organization__isnull=False, host__isnull=True)
+                | Q(organization__isnull=True, host__isnull=False),
+                name="storefront_case_one_party",
+            ),
+            models.CheckConstraint(
+                condition=(Q(state="closed") & ~Q(outcome="") & Q(closed_at__isnull=False))
+                | (~Q(state="closed") & Q(outcome="", closed_at__isnull=True)),
+                name="storefront_case_closed",
+            ),
+            # One appeal at a time about one decision.
+            models.UniqueConstraint(
+                fields=["organization", "offer"],
+                condition=Q(kind="appeal") & ~Q(state="closed"),
+                name="storefront_case_one_appeal",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="storefront_case_organization"),
+            models.Index(fields=["host", "-id"], name="storefront_case_host"),
+            models.Index(fields=["answer_by"], name="storefront_case_open", condition=~Q(state="closed")),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class CaseMessage(models.Model):
+    """One message of a case. What is said to the party, or by it; the desk's own notes stay with the desk."""
+
+    case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="messages")
+    is_from_desk = models.BooleanField()
+    is_internal = models.BooleanField(default=False)
+    body = models.TextField(max_length=4000)
+    actor = models.CharField(max_length=150)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"message of {self.case}"
+
+
+class TakedownRequest(models.Model):
+    """A manufacturer or a host carrier says that goods must come down, in its own name.
+
+    `hold` is what stops them, at once or once the desk has agreed (settings.TAKEDOWNS).
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "waits for the desk"
+        IN_FORCE = "in_force", "in force"
+        LIFTED = "lifted", "lifted"
+        DECLINED = "declined", "declined"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    case = models.OneToOneField(Case, on_delete=models.PROTECT, related_name="takedown")
+    state = models.CharField(max_length=16, choices=State)
+    reason_code = models.CharField(max_length=64)
+    statement = models.TextField(max_length=4000)
+    representative = models.CharField(max_length=100)
+    # Pairs (dimension, value) of the hold, as in HoldTarget; and the words of the request, to show them again.
+    targets = models.JSONField(default=list)
+    asked = models.JSONField(default=dict)
+    hold = models.OneToOneField(
+        Fact, on_delete=models.PROTECT, null=True, blank=True, related_name="takedown_request"
+    )
+    revocation = models.OneToOneField(
+        Revocation, on_delete=models.PROTECT, null=True, blank=True, related_name="takedown_request"
+    )
+    requested_by = models.CharField(max_length=150)
+    requested_at = models.DateTimeField()
+    decided_by = models.CharField(max_length=150, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"takedown request of {self.case.organization or self.case.host}"
+
+
+class Shipment(models.Model):
+    """What one vendor sent of an order. The order has shipped when all of its vendors have sent theirs."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="shipments")
+    vendor = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="shipments")
+    carrier = models.CharField(max_length=64, blank=True, help_text="Who carries the parcel")
+    tracking_number = models.CharField(max_length=100, blank=True)
+    actor = models.CharField(max_length=150)
+    shipped_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["order", "vendor"], name="storefront_shipment_once")]
+
+    def __str__(self) -> str:
+        return f"shipment of {self.order} by {self.vendor}"

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +21,18 @@ from django.db.models import F
 from authorization import fence, ledger, outbox
 from authorization.actors import Actor
 from authorization.models import Revocation
-from catalog.models import Stock
-from storefront import carts, payments, safety, sales, standing
-from storefront.models import Cart, CartLine, Order, OrderLine, PaymentIntent, Recall, RefusedCheckout
+from catalog.models import Organization, Stock
+from storefront import carts, fulfilment, payments, safety, sales, standing
+from storefront.models import (
+    Cart,
+    CartLine,
+    Order,
+    OrderLine,
+    PaymentIntent,
+    Recall,
+    RefusedCheckout,
+    Shipment,
+)
 from storefront.payments import CardDetails, PaymentRefused
 from storefront.sales import Buyer, SaleRefused
 
@@ -39,6 +49,7 @@ __all__ = [
     "release_order",
     "ship_held_order",
     "ship_order",
+    "ship_part",
 ]
 
 State = Order.State
@@ -230,12 +241,98 @@ def acts_open_to(order: Order) -> list[str]:
 
 
 def ship_order(*, order: Order, by: Actor, at: datetime) -> Order:
-    """Raises InvalidOrderMove, also of an order whose goods are recalled."""
+    """All that is left of it, whoever's goods it is. Raises InvalidOrderMove, also where that is recalled."""
     with transaction.atomic():
         order = lock_order(order.pk)
         check_move(order, "ship")
         _refuse_recalled(order, at=at)
-        return _move(order, "ship", by=by, at=at)
+        return _ship_rest(order, "ship", by=by, at=at)
+
+
+def ship_part(
+    *, order: Order, vendor: Organization, carrier: str, tracking_number: str, by: Actor, at: datetime
+) -> Shipment:
+    """A vendor has handed all that is left of its goods in this order to a carrier. The last one ships the order.
+
+    Saying the same again changes nothing. Raises InvalidOrderMove, in words for the vendor.
+    """
+    with transaction.atomic():
+        order = lock_order(order.pk)
+        sent = check_part(order, vendor, carrier=carrier, tracking_number=tracking_number, at=at)
+        if sent is not None:
+            return sent
+        sent = Shipment.objects.create(
+            order=order,
+            vendor=vendor,
+            carrier=carrier,
+            tracking_number=tracking_number,
+            actor=str(by),
+            shipped_at=at,
+        )
+        ledger.record(
+            act="order.ship_part",
+            subject_kind="order",
+            subject_id=order.pk,
+            by=by,
+            at=at,
+            evidence={"vendor": vendor.slug, "carrier": carrier, "tracking_number": tracking_number},
+        )
+        fulfilment.tell_vendors(order, [vendor.pk], event="order.shipped", state=State.SHIPPED, at=at)
+        parcel = {"parcel": f"{carrier}, {tracking_number}"}
+        if fulfilment.vendors_left(order):
+            event = "order.partly_shipped"
+            outbox.announce(event=event, payload={"event": event, "order_id": order.pk} | parcel, at=at)
+        else:
+            _move(order, "ship", by=by, at=at, payload=parcel)
+        return sent
+
+
+def check_part(
+    order: Order, vendor: Organization, *, carrier: str, tracking_number: str, at: datetime
+) -> Shipment | None:
+    """The shipment where exactly this was said before. Raises InvalidOrderMove where the vendor may not ship."""
+    sent = fulfilment.find_shipment(order, vendor)
+    if sent is not None:
+        if (sent.carrier, sent.tracking_number) == (carrier, tracking_number):
+            return sent
+        raise InvalidOrderMove(_said_before(sent))
+    if order.state == State.SHIPPED:
+        raise InvalidOrderMove("The shop's desk has shipped this order already.")
+    lines = [line for line in lines_left(order) if line.vendor_id == vendor.pk]
+    if not lines:
+        raise InvalidOrderMove("Nothing of this order is to be shipped any more: it was called off.")
+    if order.state == State.HELD:
+        raise InvalidOrderMove("This order is on hold. Ship nothing of it until it is released.")
+    if _recalled(lines, at=at):
+        raise InvalidOrderMove(
+            "What you sold in this order is recalled for safety. Do not ship it; the desk decides."
+        )
+    check_move(order, "ship")
+    return None
+
+
+def _said_before(sent: Shipment) -> str:
+    if not sent.tracking_number:
+        return "The shop's desk has shipped this order already."
+    return f"You have shipped this already, with {sent.carrier}, {sent.tracking_number}."
+
+
+def _ship_rest(
+    order: Order,
+    act: str,
+    *,
+    by: Actor,
+    at: datetime,
+    reason: str = "",
+    evidence: Mapping[str, Any] | None = None,
+) -> Order:
+    vendor_ids = fulfilment.vendors_left(order)
+    Shipment.objects.bulk_create(
+        [Shipment(order=order, vendor_id=each, actor=str(by), shipped_at=at) for each in vendor_ids]
+    )
+    _move(order, act, by=by, at=at, reason=reason, evidence=evidence)
+    fulfilment.tell_vendors(order, vendor_ids, event="order.shipped", state=State.SHIPPED, at=at)
+    return order
 
 
 def given_back(order: Order) -> str:
@@ -245,13 +342,13 @@ def given_back(order: Order) -> str:
 
 
 def _refuse_recalled(order: Order, *, at: datetime) -> None:
-    if _is_recalled(order, at=at):
+    if _recalled(lines_left(order), at=at):
         raise InvalidOrderMove(f"Order {order.pk} is recalled for safety. Refund it, or what of it is meant.")
 
 
-def _is_recalled(order: Order, *, at: datetime) -> bool:
+def _recalled(lines: Sequence[OrderLine], *, at: datetime) -> bool:
     """Recalls look wider than decisions do: also at what another paper covers, and at what a phone was said to have."""
-    rows = Recall.objects.filter(line__order=order, line__refunded_quantity__lt=F("line__quantity"))
+    rows = Recall.objects.filter(line__in=[line.pk for line in lines])
     return any(safety.stands(row.revocation, at=at) for row in rows.select_related("revocation"))
 
 
@@ -269,6 +366,14 @@ def hold_order(*, order: Order, reason: str, by: Actor, at: datetime, on: Revoca
         order.decide_by = decide_by
         evidence = {"revocation": on.pk if on else None, "decide_by": decide_by.isoformat()}
         _move(order, "hold", by=by, at=at, reason=reason, evidence=evidence)
+        fulfilment.tell_vendors(
+            order,
+            fulfilment.vendors_left(order),
+            event="order.held",
+            state=State.HELD,
+            at=at,
+            decide_by=decide_by.isoformat(),
+        )
         due = {"order_id": order.pk, "decide_by": decide_by.isoformat()}
         outbox.announce(event="order.decision_due", payload=due, at=at, due_at=decide_by)
         return order
@@ -312,22 +417,44 @@ def ship_held_order(*, order: Order, by: Actor, at: datetime, reason: str) -> Or
                 "it. Refund it, or what of it is meant; or release it when that is lifted."
             )
         said = [sentence for each in against for sentence in each.sentences]
-        _move(order, "ship_held", by=by, at=at, reason=reason, evidence={"although": said})
+        _ship_rest(order, "ship_held", by=by, at=at, reason=reason, evidence={"although": said})
         _announce_capture(order, at=at)
         return order
 
 
 def refund_order(*, order: Order, by: Actor, at: datetime, reason: str) -> Order:
-    """Call off what is left of an order that has not shipped: the money goes back, and the phones to the stock."""
+    """Call off what is left of an order that has not shipped: the money goes back, and the phones to the stock.
+
+    Of an order that has shipped in part, what has not; then all that remains of it has shipped.
+    """
     with transaction.atomic():
         # Intent before order, as everywhere: the sale locks it first.
-        payments.give_back(intent_id=order.intent_id, at=at)
+        payments.lock_intent(order.intent_id)
         order = lock_order(order.pk)
         check_move(order, "refund")
         lines = lines_left(order)
+        if fulfilment.is_partly_shipped(order):
+            _refund_rest(order, lines, by=by, at=at, reason=reason)
+            return order
+        payments.give_back(intent_id=order.intent_id, at=at)
         _take_back(lines, {line.pk: units_left(line) for line in lines})
         _move(order, "refund", by=by, at=at, reason=reason)
+        _tell_of_refund(order, lines, lines, at=at)
         return order
+
+
+def _refund_rest(order: Order, lines: Sequence[OrderLine], *, by: Actor, at: datetime, reason: str) -> None:
+    """Nothing waits any more: what was not called off has shipped, and its money is due."""
+    wanted = {line.pk: units_left(line) for line in lines}
+    said = _give_back_units(order, lines, wanted, is_released=False, by=by, at=at, reason=reason)
+    order.state = State.SHIPPED
+    order.held_reason, order.held_on, order.held_at, order.decide_by = "", None, None, None
+    order.save(update_fields=["state", "held_reason", "held_on", "held_at", "decide_by"])
+    event = "order.partly_refunded"
+    payload = {"event": event, "order_id": order.pk, "is_shipped": True}
+    outbox.announce(event=event, payload=payload | said, at=at)
+    _tell_of_refund(order, lines, lines, at=at)
+    _announce_capture(order, at=at)
 
 
 def refund_lines(
@@ -359,27 +486,58 @@ def refund_lines(
         _check_units(order, left, wanted)
         if wanted == {line.pk: units_left(line) for line in left}:
             return refund_order(order=order, by=by, at=at, reason=reason)
-        amount = sum((price_of(line) * wanted.get(line.pk, 0) for line in left), Decimal(0))
-        payments.give_back_part(intent_id=order.intent_id, amount=amount, at=at)
-        _take_back(left, wanted)
-        left = [line for line in left if units_left(line)]
-        is_released = not standing.taken_away(left, at=at) and not _is_recalled(order, at=at)
-        said = {"amount": f"{amount:.2f}", "currency": order.total_currency, "is_released": is_released}
-        ledger.record(
-            act="order.refund_lines",
-            subject_kind="order",
-            subject_id=order.pk,
-            by=by,
-            at=at,
-            reason=reason,
-            evidence=said | {"units": {str(line_id): units for line_id, units in wanted.items()}},
-        )
+        called_off = [line for line in left if line.pk in wanted]
+        rest = [line for line in left if units_left(line) > wanted.get(line.pk, 0)]
+        is_released = not standing.taken_away(rest, at=at) and not _recalled(rest, at=at)
+        said = _give_back_units(order, left, wanted, is_released=is_released, by=by, at=at, reason=reason)
         event = "order.partly_refunded"
         outbox.announce(event=event, payload={"event": event, "order_id": order.pk} | said, at=at)
+        _tell_of_refund(order, called_off, left, at=at)
         if is_released:
             # The buyer hears of both in one message.
             _release(order, by=by, at=at, reason=reason, payload={"is_told_with": event})
         return order
+
+
+def _give_back_units(
+    order: Order,
+    lines: Sequence[OrderLine],
+    wanted: Mapping[int, int],
+    *,
+    is_released: bool,
+    by: Actor,
+    at: datetime,
+    reason: str,
+) -> dict[str, Any]:
+    """Money, units and the ledger's row of a refund in part. Returns what is said of it."""
+    amount = sum((price_of(line) * wanted.get(line.pk, 0) for line in lines), Decimal(0))
+    payments.give_back_part(intent_id=order.intent_id, amount=amount, at=at)
+    _take_back(lines, wanted)
+    said = {"amount": f"{amount:.2f}", "currency": order.total_currency, "is_released": is_released}
+    ledger.record(
+        act="order.refund_lines",
+        subject_kind="order",
+        subject_id=order.pk,
+        by=by,
+        at=at,
+        reason=reason,
+        evidence=said | {"units": {str(line_id): units for line_id, units in wanted.items()}},
+    )
+    return said
+
+
+def _tell_of_refund(
+    order: Order, called_off: Sequence[OrderLine], lines: Sequence[OrderLine], *, at: datetime
+) -> None:
+    """The vendors of what was called off: those who have something left to ship of it, and those who have not."""
+    vendor_ids = dict.fromkeys(line.vendor_id for line in called_off)
+    with_rest = {line.vendor_id for line in lines if units_left(line)}
+    partly = [vendor_id for vendor_id in vendor_ids if vendor_id in with_rest]
+    wholly = [vendor_id for vendor_id in vendor_ids if vendor_id not in with_rest]
+    moved = [line.listing for line in called_off]
+    tell = partial(fulfilment.tell_vendors, order, at=at, moved=moved)
+    tell(partly, event="order.partly_refunded", state=order.state)
+    tell(wholly, event="order.refunded", state=State.REFUNDED)
 
 
 def price_of(line: OrderLine) -> Decimal:
@@ -392,8 +550,8 @@ def units_left(line: OrderLine) -> int:
 
 
 def lines_left(order: Order) -> list[OrderLine]:
-    """Those of which not every unit was given back, with what `standing` looks at."""
-    lines = order.lines.filter(refunded_quantity__lt=F("quantity"))
+    """Those that have not shipped and of which not every unit was given back, with what `standing` looks at."""
+    lines = fulfilment.unshipped(order.lines.all())
     return list(lines.select_related("decision", "listing__stock").order_by("id"))
 
 
@@ -411,6 +569,8 @@ def _release(
 ) -> None:
     order.held_reason, order.held_on, order.held_at = "", None, None
     _move(order, "release", by=by, at=at, reason=reason, payload=payload)
+    left = fulfilment.vendors_left(order)
+    fulfilment.tell_vendors(order, left, event="order.released", state=State.PLACED, at=at)
     _announce_capture(order, at=at)
 
 

@@ -18,7 +18,7 @@ from django.db.models import F, QuerySet
 from authorization import ledger, outbox
 from authorization.actors import SYSTEM
 from authorization.models import OutboxRow, Reinstatement, Revocation
-from storefront import goods, orders, safety
+from storefront import fulfilment, goods, orders, safety
 from storefront.messages import send_message
 from storefront.models import Notice, Order, OrderLine, Recall, SentMessage
 
@@ -146,7 +146,7 @@ def tell_of_recalls(*, payload: dict[str, Any], event_id: UUID, at: datetime) ->
                 kind="recall",
                 recipient=order.buyer_name,
                 address=order.buyer_email,
-                subject=_subject(order),
+                subject=_subject(order, its),
                 body=_body(order, its, notice),
                 at=at,
                 revocation_id=revocation.pk,
@@ -252,10 +252,16 @@ def _message_id(kind: str, revocation: Revocation, order: Order) -> UUID:
     return uuid5(NAMESPACE_OID, f"clearline:{kind}:{revocation.pk}:{order.pk}")
 
 
-def _subject(order: Order) -> str:
-    if order.state == Order.State.SHIPPED:
+def _subject(order: Order, recalls: Sequence[Recall]) -> str:
+    if _has_left_us(recalls):
         return f"Safety warning: please stop using the phone of your order {order.pk}"
     return f"Your order {order.pk}: the phone may not be safe, and does not ship"
+
+
+def _has_left_us(recalls: Sequence[Recall]) -> bool:
+    """Has one of them been sent, with the whole order or by its vendor alone? Then its buyer may hold it in hand."""
+    lines = {recall.line_id for recall in recalls}
+    return OrderLine.objects.filter(fulfilment.HAS_SHIPPED, pk__in=lines).exists()
 
 
 # What a buyer is to do, in the message and on the page of the order.
@@ -272,7 +278,7 @@ def _body(order: Order, recalls: Sequence[Recall], notice: Notice | None) -> str
         for line in (recall.line for recall in recalls)
         if (units := line.quantity - line.refunded_quantity)
     ]
-    if order.state == Order.State.SHIPPED:
+    if _has_left_us(recalls):
         says = ["It may not be safe to use. Please do this now:", ""]
         says += [f"{place}. {step}" for place, step in enumerate(WHAT_TO_DO, start=1)]
     else:

@@ -28,12 +28,20 @@ _DESK_MAY = (
     "authorization.add_reinstatement",
     # Settle work of the outbox that was given up.
     "authorization.change_outboxrow",
+    # Accept or decline what vendors submit of agreements.
+    "storefront.change_agreementsubmission",
     "storefront.change_notice",
     "storefront.change_order",
+    "storefront.change_case",
+    # Cancel a feed.
+    "storefront.change_feed",
+    "storefront.change_takedownrequest",
     # To see who waits; the others see where the mails go only.
     "storefront.change_waitlistentry",
-    "storefront.add_vendorkey",
-    "storefront.change_vendorkey",
+    "storefront.add_organizationkey",
+    "storefront.change_organizationkey",
+    # Begin an organization's test store anew.
+    "storefront.change_teststore",
     "storefront.add_carrierkey",
     "storefront.change_carrierkey",
     "storefront.add_carriermember",

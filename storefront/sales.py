@@ -19,7 +19,7 @@ from authorization import clock, decisions, fence, ledger
 from authorization.actors import Actor
 from authorization.decisions import Answer, DecisionUnavailable
 from catalog.models import ListingHost, Stock
-from storefront import carts, payments
+from storefront import carts, fulfilment, payments
 from storefront.carts import SHOP_REASONS, Obstacle
 from storefront.models import CartLine, Order, OrderLine, PaymentIntent
 
@@ -221,5 +221,8 @@ def _announce(order: Order, lines: Sequence[CartLine], *, counter: int, by: Acto
         },
         revision=counter,
     )
+    vendor_ids = list(dict.fromkeys(line.offer.listing.vendor_id for line in lines))
+    moved = [line.offer.listing for line in lines]
+    fulfilment.tell_vendors(order, vendor_ids, event="order.placed", state=order.state, at=at, moved=moved)
     due_at = at + timedelta(seconds=settings.CAPTURE_DELAY_S)
     payments.announce_capture(intent_id=order.intent_id, at=at, due_at=due_at)

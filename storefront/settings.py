@@ -3,7 +3,9 @@
 A bad value stops the start with the name of the variable and the cure (storefront/environment.py).
 """
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,6 +35,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_structlog",
     "csp",
+    # Static files only: the page that shows the description of the API.
+    "drf_spectacular_sidecar",
     "carriers",
     "catalog",
     "authorization",
@@ -215,7 +219,33 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "forget old answers": {
+        "task": "storefront.forget_old_answers",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "send webhooks": {"task": "storefront.send_webhooks", "schedule": 1.0, "options": {"expires": 5}},
+    "work in test stores": {
+        "task": "storefront.work_test_stores",
+        "schedule": 1.0,
+        "options": {"expires": 5},
+    },
+    "tidy test stores": {
+        "task": "storefront.tidy_test_stores",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "tell of keys that expire": {
+        "task": "storefront.tell_of_expiring_keys",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "tend feeds": {"task": "storefront.tend_feeds", "schedule": 60.0, "options": {"expires": 60}},
+    "forget old feeds": {
+        "task": "storefront.forget_old_feeds",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "forget old deliveries": {
         "task": "storefront.forget_old_deliveries",
         "schedule": 3600.0,
@@ -234,6 +264,13 @@ PUBLIC_URL = env.web_address("CLEARLINE_PUBLIC_URL")
 METRICS_TOKEN = env.token("CLEARLINE_METRICS_TOKEN")
 # An exercise's clock: a file shared by the processes of one sandbox. Empty: the live clock.
 CLOCK_FILE = env.existing_file("CLEARLINE_CLOCK_FILE")
+# The databases of test mode, one file for each organization that uses it. Web processes and workers share the folder.
+TEST_STORES_DIR = (
+    # Shared by runs, each of which makes stores of its own: the template is made once for each set of migrations.
+    Path(tempfile.gettempdir()) / f"clearline-test-stores-{os.getuid()}"
+    if IS_TEST
+    else DATA_DIR / "test-stores"
+)
 # How long one statement of a fenced transaction, and a pause between two, may take (PostgreSQL).
 # A test's own transaction outlives its fence, so that a slow test would be thrown out; tests of it set their own.
 FENCE_TIMEOUT_MS = env.int_between(
@@ -262,6 +299,13 @@ IMEI_CHECKS_PER_CLIENT = env.int_between(
     "CLEARLINE_IMEI_CHECKS_PER_CLIENT", default=30, low=1, high=1_000_000
 )
 IMEI_CHECKS_PER_KEY = env.int_between("CLEARLINE_IMEI_CHECKS_PER_KEY", default=1000, low=1, high=1_000_000)
+# How many calls of the API one key may make in a minute: reads, writes, and feeds sent.
+API_READS_PER_MINUTE = env.int_between("CLEARLINE_API_READS_PER_MINUTE", default=600, low=1, high=1_000_000)
+API_WRITES_PER_MINUTE = env.int_between("CLEARLINE_API_WRITES_PER_MINUTE", default=300, low=1, high=1_000_000)
+API_FEEDS_PER_MINUTE = env.int_between("CLEARLINE_API_FEEDS_PER_MINUTE", default=10, low=1, high=1_000_000)
+# How many feeds of one vendor may be queued or running at a time, and how many of their rows are one transaction.
+FEEDS_PER_VENDOR = env.int_between("CLEARLINE_FEEDS_PER_VENDOR", default=5, low=1, high=1000)
+FEED_CHUNK_ROWS = env.int_between("CLEARLINE_FEED_CHUNK_ROWS", default=100, low=1, high=1000)
 # Between the sale and the capture of its money, in seconds of business time.
 CAPTURE_DELAY_S = env.int_between("CLEARLINE_CAPTURE_DELAY_S", default=3600, low=0, high=604_800)
 # By when the desk decides on a held order, in seconds of business time, and whether one that it forgot is refunded.
@@ -269,6 +313,10 @@ HELD_ORDER_DECIDE_S = env.int_between(
     "CLEARLINE_HELD_ORDER_DECIDE_S", default=259_200, low=60, high=2_592_000
 )
 HELD_ORDER_REFUND_WHEN_OVERDUE = env.flag("CLEARLINE_HELD_ORDER_REFUND_WHEN_OVERDUE", default=False)
+# Whether a takedown request of a manufacturer or carrier stops the sale at once, or once the desk has agreed.
+TAKEDOWNS = env.one_of("CLEARLINE_TAKEDOWNS", ("at_once", "after_review"), default="at_once")
+# By when the desk answers in a case, in seconds of business time.
+CASE_ANSWER_S = env.int_between("CLEARLINE_CASE_ANSWER_S", default=259_200, low=60, high=2_592_000)
 # For so long the waitlist keeps the address of somebody who was told, or who left, in days of business time.
 WAITLIST_KEEP_DAYS = env.int_between("CLEARLINE_WAITLIST_KEEP_DAYS", default=30, low=1, high=365)
 
@@ -292,7 +340,15 @@ OUTBOX_HANDLERS: dict[str, list[str]] = {
     "authority.withdrawn": [
         "storefront.withdrawals.hold_unshipped_orders",
         "storefront.recalls.find_recalls",
+        "storefront.approvals_told.tell_of_revoked_approval",
+        "storefront.agreements_told.announce_revoked",
     ],
+    "agreement.to_warn": ["storefront.agreements_told.warn_of_end"],
+    "agreement.expiring": ["storefront.agreements_told.tell_of_end"],
+    "agreement.decided": ["storefront.agreements_told.tell_of_decision"],
+    "agreement.revoked": ["storefront.agreements_told.tell_of_revocation"],
+    "feed.submitted": ["storefront.feeds.start_feed"],
+    "feed.chunk_due": ["storefront.feeds.run_chunk"],
     "sweep.finished": [
         "storefront.vendors_told.tell_vendors",
         "storefront.proofs.issue_proof",
@@ -305,10 +361,17 @@ OUTBOX_HANDLERS: dict[str, list[str]] = {
     "reconciler.found": ["storefront.vendors_told.tell_of_run"],
     "vendor.to_tell": ["storefront.vendors_told.tell_vendor"],
     "endpoint.disabled": ["storefront.vendors_told.tell_of_endpoint"],
+    "api_key.expiring": ["storefront.keys_told.tell_owner"],
+    "case.opened": ["storefront.cases_told.tell_party"],
+    "case.answered": ["storefront.cases_told.tell_party"],
+    "case.closed": ["storefront.cases_told.tell_party"],
+    "case.answer_due": ["storefront.cases.alarm_overdue"],
+    "takedown.lifted": ["storefront.cases_told.tell_party"],
     "order.held": ["storefront.buyers.tell_buyer"],
     "order.released": ["storefront.buyers.tell_buyer"],
     "order.refunded": ["storefront.buyers.tell_buyer"],
     "order.shipped": ["storefront.buyers.tell_buyer"],
+    "order.partly_shipped": ["storefront.buyers.tell_buyer"],
     "order.partly_refunded": ["storefront.buyers.tell_buyer"],
     "order.overdue": ["storefront.buyers.tell_buyer"],
     "order.decision_due": ["storefront.held_orders.call_for_decision"],

@@ -6,7 +6,7 @@ nobody else from theirs. However many offers there are, a mail counts them all a
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,11 +18,13 @@ from django.db.models import Count, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from authorization import outbox
+from authorization.changes import WITHDRAWAL_REASONS
 from authorization.models import Delisting, OutboxRow, ReconcilerRun, Sweep
 from authorization.rules import REASON_CODES, ReasonCode
 from carriers.models import HostCarrier
 from catalog.models import Organization
 from storefront.messages import send_message
+from storefront.models import TakedownRequest
 
 DELISTED, REINSTATED = "delisted", "reinstated"
 # Offers named in one mail; a vendor with more finds the rest by GET /v1/events.
@@ -154,10 +156,11 @@ def _delisted_mail(vendor: Organization, occasion: _Occasion) -> tuple[str, str]
     its = occasion.delistings.filter(offer__listing__vendor=vendor)
     by_codes = _by_codes(its)
     count = sum(by_codes.values())
-    rows = its.order_by("offer__listing__sku", "offer_id").select_related("offer__listing", "offer__host")
+    rows = its.order_by("offer__listing__sku", "offer_id")
+    named = list(rows.select_related("offer__listing", "offer__host", "decision")[:NAMED])
     lines = [
         f"- {row.offer.listing.sku} on {row.offer.host}: {', '.join(row.reason_codes)} (event {row.decision_id})"
-        for row in rows[:NAMED]
+        for row in named
     ]
     codes = [code for code in REASON_CODES if any(code in combined for combined in by_codes)]
     one = count == 1
@@ -171,6 +174,9 @@ def _delisted_mail(vendor: Organization, occasion: _Occasion) -> tuple[str, str]
         "",
         "What the reasons mean, and what to do next:",
         *(line for code in codes for line in _explain(REASON_CODES[code], by_codes)),
+        *_who_asked(named),
+        "",
+        *_how_to_appeal(occasion),
         "",
         "Your listings and stock are kept. An offer comes back when its grounds do; there is no need to list it again.",
         "Each event has the same id here, in GET /v1/events and in your webhooks. What was decided, and on which of",
@@ -218,6 +224,29 @@ def _by_codes(delistings: QuerySet[Delisting]) -> dict[tuple[str, ...], int]:
     return {tuple(json.loads(codes)): count for codes, count in rows}
 
 
+def _who_asked(named: Sequence[Delisting]) -> Iterator[str]:
+    """Of takedown requests whose word they are and why: not what else was said, which may be about others.
+
+    By the holds that the decisions name: whose sweep met an offer first is chance.
+    """
+    codes = {reason["document"] for row in named for reason in row.decision.reasons}
+    asked = TakedownRequest.objects.filter(hold__code__in=codes).order_by("id")
+    words = asked.values_list("revocation__requested_by", "reason_code")
+    for who, reason_code in dict.fromkeys(words):
+        yield f"- {who} asked for it: {WITHDRAWAL_REASONS[reason_code]}."
+
+
+def _how_to_appeal(occasion: _Occasion) -> list[str]:
+    one = '{"sku", "host", "statement"}'
+    if occasion.sweep is None:
+        return [f"If you think that it is wrong, appeal: POST {settings.PUBLIC_URL}/v1/cases with {one}."]
+    all_of_it = f'{{"sweep_id": {occasion.sweep.pk}, "statement"}}'
+    return [
+        f"If you think that it is wrong, appeal: POST {settings.PUBLIC_URL}/v1/cases with {one} for one offer, or with",
+        f"{all_of_it} for all of them.",
+    ]
+
+
 def _and_more(count: int, status: str) -> list[str]:
     if count <= NAMED:
         return []
@@ -228,12 +257,12 @@ def _explain(reason: ReasonCode, by_codes: Mapping[tuple[str, ...], int]) -> Ite
     offers = sum(count for codes, count in by_codes.items() if reason.code in codes)
     yield f"- {reason.code} ({offers} offer{'' if offers == 1 else 's'}): {reason.title}."
     yield f"  {_next_step(reason)}"
-    yield f"  {settings.PUBLIC_URL}/v1/problems/listing_not_authorized#{reason.code}"
+    yield f"  {settings.PUBLIC_URL}/v1/reasons/{reason.code}"
 
 
 # What a vendor can do itself, by the check that failed.
 _NEXT_STEP: Mapping[str, str] = {
-    "agreement": "You can cure this: send the shop's desk an agreement or letter that covers the offer.",
+    "agreement": "You can cure this: submit an agreement or letter that covers the offer, POST /v1/agreements.",
     "approval": "You can cure this: state in the listing the software that the phone ships with.",
 }
 _PARTY: Mapping[str, str] = {

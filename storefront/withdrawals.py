@@ -13,7 +13,7 @@ from itertools import batched
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet, TextField
+from django.db.models import Prefetch, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from authorization import decisions, reinstatements, revocations, selectors
@@ -44,7 +44,7 @@ from authorization.revocations import (
 )
 from authorization.rules import ALL, FAILED, PASSED, Question
 from catalog.models import ListingHost
-from storefront import orders
+from storefront import fulfilment, orders
 from storefront.models import CartLine, Order, OrderLine
 
 CHUNK_SIZE = 200
@@ -208,8 +208,8 @@ def delistings_of(revocation: Revocation, *, at: datetime) -> QuerySet[Delisting
 
 
 def _unshipped_lines() -> QuerySet[OrderLine]:
-    """Lines of placed orders, less those that were given back."""
-    return OrderLine.objects.filter(order__state=Order.State.PLACED, refunded_quantity__lt=F("quantity"))
+    """Lines of placed orders, less those that were given back and those that their vendor has sent."""
+    return fulfilment.unshipped(OrderLine.objects.filter(order__state=Order.State.PLACED))
 
 
 def _unshipped_that_fall(change: Change, *, at: datetime) -> list[int]:
@@ -340,10 +340,12 @@ def _count_open_carts(offer_ids: Iterable[int]) -> int:
 def _chunks_of_orders(lines: QuerySet[OrderLine]) -> Iterator[list[Order]]:
     """By id, so that an order that stays placed is not met again."""
     last = 0
+    # The others of an order are not asked about: what has shipped, or was given back, holds nothing.
+    left = fulfilment.unshipped(OrderLine.objects.select_related("decision"))
     while True:
         chunk = list(
             Order.objects.filter(pk__gt=last, pk__in=lines.values("order_id"))
-            .prefetch_related("lines__decision")
+            .prefetch_related(Prefetch("lines", left))
             .order_by("id")[:CHUNK_SIZE]
         )
         if not chunk:
@@ -360,7 +362,7 @@ def _fallen(
     That it may not be sold now is not enough: of a lawful sale the paper may have ended since. Undecidable counts
     as the worse: it might before, and may not now.
     """
-    lines = [line for order in chunk for line in order.lines.all() if line.refunded_quantity < line.quantity]
+    lines = [line for order in chunk for line in order.lines.all()]
     questions = [Question(**line.decision.question) for line in lines]
     before, after = judge(questions)
     fallen = {

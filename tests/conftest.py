@@ -1,11 +1,15 @@
 """What all tests share: the clock of a business day, and no network but loopback."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.core.cache import cache
+
+from authorization import clock
+from storefront import test_store_files
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -34,6 +38,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def folder_of_static_files() -> None:
     """A fresh checkout has none, and the web process warns of it."""
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def files_of_test_stores() -> Iterator[None]:
+    """No test case rolls back the files of test mode: those of earlier runs go, and the template stays."""
+    yield
+    if Path(settings.TEST_STORES_DIR).exists():
+        test_store_files.remove_foreign(set(), at=clock.machine_now())
 
 
 @pytest.fixture(autouse=True)

@@ -89,8 +89,8 @@ class Stage:
     @staticmethod
     def _make_key(vendor: Organization, at: datetime) -> str:
         expires_at = at + timedelta(days=365)
-        _, key = accounts.make_vendor_key(
-            vendor=vendor, label="replay", by=DESK, at=at, expires_at=expires_at
+        _, key = accounts.make_organization_key(
+            organization=vendor, label="replay", by=DESK, at=at, expires_at=expires_at
         )
         return key
 

@@ -29,6 +29,7 @@ CHECKS: dict[str, list[str]] = {
     "django check": ["manage.py", "check", "--fail-level", "WARNING"],
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
     "imports": ["lint-imports", "--no-logo"],
+    "openapi": ["manage.py", "openapi", "--check"],
 }
 
 

@@ -93,8 +93,8 @@ def _open_shop(
     vendor: Organization, variants: list[Variant], hosts: list[HostCarrier], chance: random.Random
 ) -> Vendor:
     at = clock.now()
-    _, key = accounts.make_vendor_key(
-        vendor=vendor, label="soak", by=BUILDER, at=at, expires_at=at + timedelta(days=365)
+    _, key = accounts.make_organization_key(
+        organization=vendor, label="soak", by=BUILDER, at=at, expires_at=at + timedelta(days=365)
     )
     opened = Vendor(vendor.name, key)
     for place, variant in enumerate(variants):

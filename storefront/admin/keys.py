@@ -1,6 +1,7 @@
 """Keys of the API, of vendors and of host carriers. The secret is on one page, once."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -13,6 +14,7 @@ from unfold.widgets import (
     UnfoldAdminSelect2Widget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
 )
 
 from authorization import clock
@@ -21,7 +23,7 @@ from carriers.models import HostCarrier
 from catalog.models import Organization
 from storefront import accounts
 from storefront.acceptance_access import DUTIES
-from storefront.accounts import Duties, InvalidKey
+from storefront.accounts import Duties, InvalidKey, TooManyKeys
 from storefront.admin.desk import (
     ActForm,
     InstantField,
@@ -32,11 +34,9 @@ from storefront.admin.desk import (
     require,
     subject_or_404,
 )
-from storefront.models import CarrierDuties, CarrierKey, VendorKey
+from storefront.models import CarrierDuties, CarrierKey, OrganizationKey
 from storefront.requests import actor_of
-
-USUAL_LIFE = timedelta(days=365)
-LONGEST_LIFE = timedelta(days=5 * 365)
+from storefront.scopes import CARRIER, SCOPES, Scope, scopes_of
 
 
 class DutiesField(forms.MultipleChoiceField):
@@ -57,39 +57,61 @@ def say_duties(row: CarrierDuties) -> str:
     return ", ".join(name for name, field, _ in DUTIES if getattr(row, field))
 
 
+class ScopesField(forms.MultipleChoiceField):
+    """What the key opens; None where nothing is ticked, which gives the usual ones of its kind."""
+
+    def __init__(self, scopes: Iterable[Scope]) -> None:
+        super().__init__(
+            choices=[(scope.name, f"{scope.name}: {scope.words}") for scope in scopes],
+            required=False,
+            widget=UnfoldAdminCheckboxSelectMultipleWidget,
+            help_text="None ticked: the usual ones of its kind, which are all but those that have to be asked for",
+        )
+
+    def clean(self, value: Any) -> list[str] | None:
+        return super().clean(value) or None
+
+
 class KeyForm(ActForm):
     """What keys of all kinds are asked; each kind adds whose it is."""
 
     submit_label = "Make the key"
-    field_order = ("vendor", "host", "duties")
+    field_order = ("organization", "is_test", "host", "duties", "label", "expires_at", "scopes")
 
     label = forms.CharField(
         max_length=64, widget=UnfoldAdminTextInputWidget, help_text="Where it is used, e.g. stock system"
     )
     expires_at = InstantField(label="Expires (UTC)")
 
-    def clean_expires_at(self) -> datetime:
-        expires_at: datetime = self.cleaned_data["expires_at"]
-        latest = clock.now() + LONGEST_LIFE
-        if expires_at > latest:
-            raise forms.ValidationError(
-                f"A key lives at most five years; take a date until {latest:%Y-%m-%d}."
-            )
-        return expires_at
-
     def make(self, *, by: Actor, at: datetime) -> tuple[Any, str]:
-        """The key and its secret. Raises InvalidKey."""
+        """The key and its secret. Raises InvalidKey, TooManyKeys."""
         raise NotImplementedError
 
 
-class VendorKeyForm(KeyForm):
-    vendor = forms.ModelChoiceField(
-        Organization.objects.filter(kind=Organization.Kind.VENDOR).order_by("name"),
+class OrganizationKeyForm(KeyForm):
+    organization = forms.ModelChoiceField(
+        Organization.objects.order_by("name"),
         widget=UnfoldAdminSelect2Widget,
+        help_text="A vendor, a distributor or a manufacturer: its kind decides what the key may open",
+    )
+    is_test = forms.BooleanField(
+        label="Test mode",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text="It opens the organization's test store, and nothing of the shop",
+    )
+    scopes = ScopesField(
+        scope for scope in SCOPES.values() if set(scope.kinds) & set(Organization.Kind.values)
+    )
+    representative = forms.CharField(
+        max_length=100,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Whom you have verified to speak for the organization; wanted for takedowns:write",
     )
 
-    def make(self, *, by: Actor, at: datetime) -> tuple[VendorKey, str]:
-        return accounts.make_vendor_key(**self.cleaned_data, by=by, at=at)
+    def make(self, *, by: Actor, at: datetime) -> tuple[OrganizationKey, str]:
+        return accounts.make_organization_key(**self.cleaned_data, by=by, at=at)
 
 
 class CarrierKeyForm(KeyForm):
@@ -97,6 +119,7 @@ class CarrierKeyForm(KeyForm):
         HostCarrier.objects.order_by("name"), widget=UnfoldAdminSelectWidget, label="Host carrier"
     )
     duties = DutiesField()
+    scopes = ScopesField(SCOPES[name] for name in scopes_of(CARRIER))
 
     def make(self, *, by: Actor, at: datetime) -> tuple[CarrierKey, str]:
         return accounts.make_carrier_key(**self.cleaned_data, by=by, at=at)
@@ -104,13 +127,13 @@ class CarrierKeyForm(KeyForm):
 
 class RevokeForm(ActForm):
     submit_label = "Revoke the key"
-    subject: VendorKey | CarrierKey
+    subject: OrganizationKey | CarrierKey
 
     def run(self, *, by: Actor, at: datetime) -> str:
         if isinstance(self.subject, CarrierKey):
             accounts.revoke_carrier_key(key=self.subject, by=by, at=at)
         else:
-            accounts.revoke_vendor_key(key=self.subject, by=by, at=at)
+            accounts.revoke_organization_key(key=self.subject, by=by, at=at)
         return f"{self.subject} is revoked: the next request with it is refused."
 
 
@@ -131,7 +154,7 @@ class KeyAdmin(ReadOnlyAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         columns = ("label", "prefix", "last_four", "created_at", "expires_at", "revoked_at", "last_used_at")
-        return (self.owner, *self.own_columns, *columns)
+        return (self.owner, *self.own_columns, *columns, "opens", "successor")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm(self._permission("add")))
@@ -139,12 +162,14 @@ class KeyAdmin(ReadOnlyAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         require(request, self._permission("add"))
         at = clock.now()
-        form = self.form_class(request.POST or None, initial={"expires_at": at + USUAL_LIFE})
+        form = self.form_class(request.POST or None, initial={"expires_at": at + accounts.USUAL_LIFE})
         if request.method == "POST" and form.is_valid():
             try:
                 key, secret = form.make(by=actor_of(request), at=at)
             except InvalidKey as error:
                 form.refuse(error.field, error.message)
+            except TooManyKeys as error:
+                form.refuse("", str(error))
             else:
                 # The desk's pages are never cached, so the Back button does not bring it back either.
                 return desk_page(
@@ -171,16 +196,20 @@ class KeyAdmin(ReadOnlyAdmin):
         return f"{self.opts.app_label}.{act}_{self.opts.model_name}"
 
     @display(description="key")
-    def shown_as(self, key: VendorKey | CarrierKey) -> str:
+    def shown_as(self, key: OrganizationKey | CarrierKey) -> str:
         return f"{key.prefix}…{key.last_four}"
 
+    @display(description="scopes")
+    def opens(self, key: OrganizationKey | CarrierKey) -> str:
+        return ", ".join(key.scopes) or "nothing"
+
     @display(description="state", label={"in force": "success", "revoked": "danger", "expired": "warning"})
-    def show_state(self, key: VendorKey | CarrierKey) -> str:
+    def show_state(self, key: OrganizationKey | CarrierKey) -> str:
         if key.revoked_at:
             return "revoked"
         return "expired" if key.expires_at <= clock.now() else "in force"
 
-    def fits(self, action: str, row: VendorKey | CarrierKey) -> bool:
+    def fits(self, action: str, row: OrganizationKey | CarrierKey) -> bool:
         return row.revoked_at is None
 
     @action(description="Revoke", icon="block", permissions=["act"], variant=ActionVariant.DANGER)
@@ -197,20 +226,31 @@ class KeyAdmin(ReadOnlyAdmin):
         )
 
 
-@admin.register(VendorKey)
-class VendorKeyAdmin(KeyAdmin):
-    owner = "vendor"
-    form_class = VendorKeyForm
-    list_filter = ("vendor", ("revoked_at", admin.EmptyFieldListFilter))
-    list_select_related = ("vendor",)
-    search_fields = ("vendor__name", "label", "prefix", "last_four")
+@admin.register(OrganizationKey)
+class OrganizationKeyAdmin(KeyAdmin):
+    owner = "organization"
+    own_columns = ("kind", "is_test", "representative")
+    readonly_fields = ("kind", "opens")
+    form_class = OrganizationKeyForm
+    list_filter = (
+        "organization__kind",
+        "is_test",
+        "organization",
+        ("revoked_at", admin.EmptyFieldListFilter),
+    )
+    list_select_related = ("organization",)
+    search_fields = ("organization__name", "representative", "label", "prefix", "last_four")
+
+    @display(description="kind", ordering="organization__kind")
+    def kind(self, key: OrganizationKey) -> str:
+        return key.organization.kind
 
 
 @admin.register(CarrierKey)
 class CarrierKeyAdmin(KeyAdmin):
     owner = "host"
     own_columns = ("duties",)
-    readonly_fields = ("duties",)
+    readonly_fields = ("duties", "opens")
     form_class = CarrierKeyForm
     list_filter = ("host", ("revoked_at", admin.EmptyFieldListFilter))
     list_select_related = ("host",)

@@ -6,6 +6,7 @@ A held order waits for a decision with a deadline: its page says why it is held,
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -36,7 +37,7 @@ from storefront.admin.desk import (
     say_reasons,
     subject_or_404,
 )
-from storefront.models import Cart, CartLine, Order, OrderLine, PaymentIntent, RefusedCheckout
+from storefront.models import Cart, CartLine, Order, OrderLine, PaymentIntent, RefusedCheckout, Shipment
 from storefront.orders import InvalidOrderMove
 from storefront.standing import LineStanding
 
@@ -178,6 +179,17 @@ class OrderLineInline(ReadOnlyInline):
         )
 
 
+class ShipmentInline(ReadOnlyInline):
+    model = Shipment
+    fields = ("vendor", "shipped_at", "carrier", "tracking_number", "actor")
+    show_change_link = False
+    show_title = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Shipment]:
+        rows: QuerySet[Shipment] = super().get_queryset(request)
+        return rows.select_related("vendor").order_by("id")
+
+
 @dataclass(frozen=True)
 class Option:
     """One thing that the desk may decide. `why_not` is said in the place of the button where it would be refused."""
@@ -228,7 +240,10 @@ def _options(order: Order, left: Sequence[OrderLine], lines: Sequence[LineStandi
     kept = say_amount(payments.kept_of(order.intent), order.total_currency)
     is_taken = order.intent.state == PaymentIntent.State.CAPTURED
     captured = f"{kept} was charged already." if is_taken else f"{kept} is then charged."
-    back = f"{kept} is paid back" if is_taken else f"{kept} was only reserved, and is released"
+    # Less than what is kept where a part of the order has shipped.
+    worth = sum((orders.price_of(line) * orders.units_left(line) for line in left), Decimal(0))
+    given = say_amount(worth, order.total_currency)
+    back = f"{given} is paid back" if is_taken else f"{given} was only reserved, and is released"
     units = sum(map(orders.units_left, left))
     codes = say_reasons(list(dict.fromkeys(code for line in lines for code in line.codes)))
     bars = "; ".join(dict.fromkeys(bar for line in lines for bar in line.bars))
@@ -329,7 +344,7 @@ class OrderAdmin(RecordAdmin):
     )
     list_filter = (ToDecideFilter, "state", "sold_at", "lines__vendor")
     search_fields = ("=id", "=public_id", "buyer_name", "buyer_email", "lines__listing__sku")
-    inlines = (OrderLineInline,)
+    inlines = (OrderLineInline, ShipmentInline)
     list_select_related = ("intent", "held_on__fact")
     list_before_template = "desk/orders_to_decide.html"
     change_form_outer_before_template = "desk/order_held.html"

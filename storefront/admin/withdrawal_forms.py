@@ -50,7 +50,12 @@ from catalog.models import Channel, Condition, Device, Listing, Organization, Va
 from storefront.admin.desk import ANY, InstantField, say_end, say_list
 
 _NOT_OF_AGREEMENTS = {"CARRIER_TESTS_PENDING", "CARRIER_WITHDRAWS"}
-_NOT_OF_APPROVALS = {"MANUFACTURER_DISCLAIMS", "AGREEMENT_TERMINATED", "VENDOR_CONDUCT"}
+_NOT_OF_APPROVALS = {
+    "MANUFACTURER_DISCLAIMS",
+    "AGREEMENT_TERMINATED",
+    "GRANTEE_WITHDRAWS",
+    "VENDOR_CONDUCT",
+}
 _NOT_OF_EQUIPMENT = _NOT_OF_AGREEMENTS | _NOT_OF_APPROVALS
 # Fields that say on whose word and why; the others say what, and from when on.
 _WORD = ("requested_by", "reason_code", "word_received_at", "note", "seen")

@@ -2,21 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 from rest_framework import serializers
-from rest_framework.exceptions import ParseError
-from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 
-from authorization.acceptances.evidence import MAX_BYTES
 from authorization.acceptances.moves import FOLLOWING, MOVES, Input, Move
 from authorization.acceptances.process import Result
 from authorization.models import Acceptance, AcceptanceFile, AcceptanceResult
 from carriers.models import HostCarrier
 from catalog.models import Variant
 from catalog.selectors import find_variants
-from storefront.acceptance_files import TYPES, clean_name
 from storefront.api.fields import (
     Distinct,
     Instant,
@@ -28,17 +24,15 @@ from storefront.api.fields import (
     Whole,
     read_body,
 )
+from storefront.api.files import read_upload
 from storefront.api.hosts import find_hosts, unknown_host_message
 from storefront.api.pagination import PageQuery
-from storefront.api.parsing import is_storable
-from storefront.api.problems import FieldError, Problem, field_errors, invalid
+from storefront.api.problems import FieldError, invalid
 from storefront.api.variants import unknown_variant_messages
 
 MAX_RESULTS = 500
 MAX_TACS = 100
 MAX_VERSION = 2**31 - 1
-# Boundaries, names and headers of the parts of a multipart body.
-_ENVELOPE_BYTES = 64 * 1024
 _BY_MOVES = "It follows from the moves: POST /v1/technical-acceptances/{code}/moves."
 _BY_REQUEST = "It follows from the request and cannot be chosen."
 # What is asked for by its own call, and what follows by itself.
@@ -54,7 +48,7 @@ def _tacs() -> serializers.ListField:
     return serializers.ListField(child=one, required=False, max_length=MAX_TACS, validators=[Distinct()])
 
 
-class RequestBody(Members):
+class AcceptanceBody(Members):
     output_only: ClassVar = {
         **dict.fromkeys(("state", "effective_state", "approval", "limits", "valid_until"), _BY_MOVES),
         **dict.fromkeys(("code", "sponsor", "version"), _BY_REQUEST),
@@ -132,6 +126,10 @@ class FileFields(Members):
     name = Text(required=False, max_length=150)
 
 
+class FileForm(FileFields):
+    file = serializers.FileField(help_text="PDF, PNG, JPEG, plain text in UTF-8 or CSV, by its content.")
+
+
 @dataclass(frozen=True)
 class SentRequest:
     host: HostCarrier
@@ -141,7 +139,7 @@ class SentRequest:
 
 def read_request(request: Request) -> SentRequest:
     """Raises Problem with every fault in it."""
-    body = read_body(request, RequestBody)
+    body = read_body(request, AcceptanceBody)
     hosts, variants = find_hosts([body["host"]]), find_variants([body["variant"]])
     faults = []
     if body["variant"] not in variants:
@@ -208,30 +206,6 @@ def read_results(request: Request) -> SentResults:
 # --- files --------------------------------------------------------------------------------------------------
 
 
-class FileBodyParser(BaseParser):
-    """The body is the file, whatever its sender calls it: what it is its content says."""
-
-    media_type = "*/*"
-    # Senders of these mean something else than a file of evidence.
-    refused = ("application/json", "application/x-www-form-urlencoded")
-
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if (media_type or "").partition(";")[0].strip().lower() in self.refused:
-            raise Problem(
-                "unsupported_media_type",
-                f"Send the file itself with its own Content-Type, or as multipart/form-data: {TYPES}.",
-            )
-        return stream.read(MAX_BYTES + 1)
-
-
-FILE_PARSERS = (MultiPartParser, FileBodyParser)
-
-
 @dataclass(frozen=True)
 class SentFile:
     kind: str
@@ -240,74 +214,6 @@ class SentFile:
 
 
 def read_file(request: Request, query: Mapping[str, Any]) -> SentFile:
-    """The one file of the request, as a multipart form (`file`, `kind`, `name`) or as the body itself.
-
-    Raises Problem. Nothing is read of a body that announces more than is taken: a form's files would go to the disk.
-    """
-    is_form = request.content_type.partition(";")[0].strip().lower() == "multipart/form-data"
-    _check_length(request, MAX_BYTES + (_ENVELOPE_BYTES if is_form else 0))
-    try:
-        data: Any = request.data
-    except ParseError as error:
-        raise invalid(
-            [FieldError("", "malformed_form", f"The form cannot be read: {error.detail}")]
-        ) from error
-    if is_form:
-        kind, name, content = _from_form(request)
-    else:
-        # Without any body the framework parses nothing.
-        content = data if isinstance(data, bytes) else b""
-        kind, name = _from_query(query)
-    if len(content) > MAX_BYTES:
-        raise _too_large()
-    if not content:
-        raise invalid(
-            [FieldError("/file" if is_form else "", "empty", "The file is empty; send its content.")]
-        )
-    cleaned = clean_name(name)
-    if not cleaned:
-        raise invalid(
-            [FieldError("/name", "required", "Give the file a name, e.g. report-17.pdf.", _place(is_form))]
-        )
-    return SentFile(kind, cleaned[:150], content)
-
-
-def _from_form(request: Request) -> tuple[str, str, bytes]:
-    uploads = [file for name in request.FILES for file in request.FILES.getlist(name)]
-    if len(uploads) != 1 or "file" not in request.FILES:
-        raise invalid([FieldError("/file", "required", "Send exactly one file, in a part called `file`.")])
-    fields = {name: value for name, value in request.POST.items() if isinstance(value, str)}
-    if not all(is_storable(text) for item in fields.items() for text in item):
-        raise invalid([FieldError("", "invalid_text", "A part holds a NUL character.")])
-    serializer = FileFields(data=fields)
-    if not serializer.is_valid():
-        raise invalid(field_errors(serializer.errors))
-    given = serializer.validated_data
-    return given["kind"], given.get("name") or (uploads[0].name or ""), uploads[0].read(MAX_BYTES + 1)
-
-
-def _from_query(query: Mapping[str, Any]) -> tuple[str, str]:
-    missing = [
-        FieldError(f"/{name}", "required", f"Say the file's {name} in the query, or send a form.", "query")
-        for name in ("kind", "name")
-        if name not in query
-    ]
-    if missing:
-        raise invalid(missing)
-    return query["kind"], query["name"]
-
-
-def _check_length(request: Request, at_most: int) -> None:
-    announced = request.META.get("CONTENT_LENGTH") or ""
-    if not announced and "Transfer-Encoding" in request.headers:
-        raise Problem("length_required", "Send the file with a Content-Length header.")
-    if announced.isdecimal() and int(announced) > at_most:
-        raise _too_large()
-
-
-def _too_large() -> Problem:
-    return Problem("payload_too_large", f"A file has at most {MAX_BYTES} bytes.")
-
-
-def _place(is_form: bool) -> str:
-    return "body" if is_form else "query"
+    """The one file of the request, with its kind. Raises Problem."""
+    sent = read_upload(request, query, FileFields, needs=("kind",))
+    return SentFile(sent.fields["kind"], sent.name, sent.content)

@@ -7,7 +7,6 @@ import re
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -23,10 +22,12 @@ from storefront.acceptance_access import Open, Standing, standing_of_carrier, st
 from storefront.acceptance_files import download
 from storefront.acceptance_limits import NoRoom, TooOften
 from storefront.api.acceptance_input import (
-    FILE_PARSERS,
+    AcceptanceBody,
     AcceptancesQuery,
+    FileForm,
     FileQuery,
     MoveBody,
+    ResultsBody,
     SentRequest,
     check_inputs,
     read_file,
@@ -42,13 +43,23 @@ from storefront.api.acceptance_output import (
     present_result,
     present_whole,
 )
+from storefront.api.acceptance_shapes import (
+    AcceptanceFileShape,
+    AcceptanceResultShape,
+    AcceptanceShape,
+    MovedAcceptanceShape,
+    RequestedAcceptanceShape,
+    WholeAcceptanceShape,
+)
 from storefront.api.fields import read_body
+from storefront.api.files import FILE_PARSERS, MAX_UPLOAD, AsItIs
 from storefront.api.keys import CarrierPrincipal, VendorPrincipal
 from storefront.api.pagination import PageQuery, read_page
 from storefront.api.parsing import is_storable
 from storefront.api.problems import Problem
+from storefront.api.shapes import file_of, page_of
 from storefront.api.times import rfc3339
-from storefront.api.views import KeyedView
+from storefront.api.views import KeyedView, Refused
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -60,9 +71,9 @@ class AcceptanceView(KeyedView):
 
     @property
     def standing(self) -> Standing:
-        if isinstance(self.principal, VendorPrincipal):
-            return standing_of_vendor(self.principal.vendor, self.principal.actor)
-        return standing_of_carrier(self.principal.key, self.principal.actor)
+        if isinstance(self.principal, CarrierPrincipal):
+            return standing_of_carrier(self.principal.key, self.principal.actor)
+        return standing_of_vendor(self.principal.organization, self.principal.actor)
 
     def get_acceptance(self, code: str) -> Acceptance:
         # Not even asked for where none can be: PostgreSQL refuses a NUL.
@@ -74,6 +85,14 @@ class AcceptanceView(KeyedView):
 
     def show(self, code: str) -> dict[str, Any]:
         return present_whole(self.get_acceptance(code), self.standing, at=self.at)
+
+    def refusal(self, code: str, error: MoveRefused) -> Refused:
+        """Of an act that has begun to write."""
+
+        def answer() -> HttpResponse:
+            raise self.refused(code, error)
+
+        return Refused(answer)
 
     def refused(self, code: str, error: MoveRefused) -> Problem:
         """With what is open to this caller, whose duties may be several, and the version to send next."""
@@ -99,9 +118,19 @@ def over_limit(error: NoRoom | TooOften) -> Problem:
 
 
 class AcceptancesView(AcceptanceView):
+    # The sponsor asks for an acceptance.
+    open_to_for: ClassVar = {"POST": (VendorPrincipal,)}
+    scopes: ClassVar = {"GET": "acceptances:read", "POST": "acceptances:write"}
     queries: ClassVar = {"GET": AcceptancesQuery}
+    bodies: ClassVar = {"POST": AcceptanceBody}
+    answers: ClassVar = {
+        "GET": {200: page_of(AcceptanceShape)},
+        "POST": {200: RequestedAcceptanceShape, 201: RequestedAcceptanceShape},
+    }
+    problems: ClassVar = {"POST": ("already_requested", "limit_reached", "too_many_requests")}
 
     def get(self, request: Request) -> Response:
+        """Technical acceptances: what you sponsor, or what was asked of your network."""
         rows = acceptances_of(self.standing)
         if "state" in self.query:
             rows = rows.filter(state=self.query["state"])
@@ -118,8 +147,7 @@ class AcceptancesView(AcceptanceView):
         return Response(page.as_json(present_acceptances(page.rows, at=self.at)))
 
     def post(self, request: Request) -> Response:
-        if not isinstance(self.principal, VendorPrincipal):
-            raise Problem("not_for_this_key", "The sponsor asks for an acceptance: this call is for vendors.")
+        """Ask a host carrier to accept one build of one variant."""
         sent = read_request(request)
         try:
             made = acceptance_limits.request(
@@ -132,7 +160,8 @@ class AcceptancesView(AcceptanceView):
         except (NoRoom, TooOften) as error:
             raise over_limit(error) from error
         except MoveRefused as error:
-            return self.already_there(sent, error)
+            why = error
+            raise Refused(lambda: self.already_there(sent, why)) from error
         headers = {"Location": f"{request.path}/{made.code}"}
         return Response({**self.show(made.code), "unchanged": False}, status=201, headers=headers)
 
@@ -158,12 +187,23 @@ class AcceptancesView(AcceptanceView):
 
 
 class OneAcceptanceView(AcceptanceView):
+    scopes: ClassVar = {"GET": "acceptances:read"}
+    answers: ClassVar = {"GET": {200: WholeAcceptanceShape}}
+
     def get(self, request: Request, acceptance_code: str) -> Response:
+        """One technical acceptance: what may be done next, what is missing, what happened."""
         return Response(self.show(acceptance_code))
 
 
 class MovesView(AcceptanceView):
+    scopes: ClassVar = {"POST": "acceptances:write"}
+    bodies: ClassVar = {"POST": MoveBody}
+    answers: ClassVar = {"POST": {200: MovedAcceptanceShape}}
+    problems: ClassVar = {"POST": ("move_refused", "limit_reached", "too_many_requests")}
+    operation_ids: ClassVar = {"POST": "move_technical_acceptance"}
+
     def post(self, request: Request, acceptance_code: str) -> Response:
+        """Make one of the moves that are open to you (`moves_allowed`)."""
         acceptance = self.get_acceptance(acceptance_code)
         body = read_body(request, MoveBody)
         wanted, version = body.pop("move"), body.pop("version")
@@ -176,7 +216,7 @@ class MovesView(AcceptanceView):
             check_inputs(opened.move, opened.party, body)
             said = self.perform(acceptance, opened, version, body)
         except MoveRefused as error:
-            raise self.refused(acceptance_code, error) from error
+            raise self.refusal(acceptance_code, error) from error
         except WorldMoved as error:
             raise Problem("temporarily_unavailable", "The shop changes too fast; send it again.") from error
         return Response({**self.show(acceptance_code), **said})
@@ -211,14 +251,20 @@ class MovesView(AcceptanceView):
 
 
 class ResultsView(AcceptanceView):
+    scopes: ClassVar = {"GET": "acceptances:read", "POST": "acceptances:write"}
     queries: ClassVar = {"GET": PageQuery}
+    bodies: ClassVar = {"POST": ResultsBody}
+    answers: ClassVar = {"GET": {200: page_of(AcceptanceResultShape)}, "POST": {201: WholeAcceptanceShape}}
+    problems: ClassVar = {"POST": ("move_refused", "limit_reached", "too_many_requests")}
 
     def get(self, request: Request, acceptance_code: str) -> Response:
+        """Every result, of all builds."""
         acceptance = self.get_acceptance(acceptance_code)
         page = read_page(acceptance.results.all(), self.query, bound_to=["results", acceptance.pk])
         return Response(page.as_json([present_result(row) for row in page.rows]))
 
     def post(self, request: Request, acceptance_code: str) -> Response:
+        """Record results of the lab: all of them or none."""
         acceptance = self.get_acceptance(acceptance_code)
         doer = self.standing.doer_among(acceptance, (Party.HOST_LAB,))
         sent = read_results(request)
@@ -231,20 +277,36 @@ class ResultsView(AcceptanceView):
                 acceptance=acceptance, results=sent.results, build_no=sent.build_no, by=doer, at=self.at
             )
         except MoveRefused as error:
-            raise self.refused(acceptance_code, error) from error
+            raise self.refusal(acceptance_code, error) from error
         return Response(self.show(acceptance_code), status=201)
 
 
 class FilesView(AcceptanceView):
+    scopes: ClassVar = {"GET": "acceptances:read", "POST": "acceptances:write"}
     parser_classes = FILE_PARSERS
+    max_body: ClassVar = MAX_UPLOAD
     queries: ClassVar = {"GET": PageQuery, "POST": FileQuery}
+    bodies: ClassVar = {"POST": FileForm}
+    body_types: ClassVar = {
+        "POST": {
+            "multipart/form-data": FileForm,
+            "application/octet-stream": {"type": "string", "format": "binary"},
+        }
+    }
+    answers: ClassVar = {
+        "GET": {200: page_of(AcceptanceFileShape)},
+        "POST": {200: AcceptanceFileShape, 201: AcceptanceFileShape},
+    }
+    problems: ClassVar = {"POST": ("limit_reached", "too_many_requests", "move_refused")}
 
     def get(self, request: Request, acceptance_code: str) -> Response:
+        """The files of evidence."""
         acceptance = self.get_acceptance(acceptance_code)
         page = read_page(files_of(acceptance), self.query, bound_to=["files", acceptance.pk])
         return Response(page.as_json([present_file(acceptance, row, self.standing) for row in page.rows]))
 
     def post(self, request: Request, acceptance_code: str) -> Response:
+        """Add a file: as a form, or as the body itself with `kind` and `name` in the query."""
         acceptance = self.get_acceptance(acceptance_code)
         sent = read_file(request, self.query)
         # Whoever sees it by a key is a party to it.
@@ -260,7 +322,7 @@ class FilesView(AcceptanceView):
                 at=self.at,
             )
         except MoveRefused as error:
-            raise self.refused(acceptance_code, error) from error
+            raise self.refusal(acceptance_code, error) from error
         except InvalidFact as error:
             if error.field == "content":
                 raise Problem("unsupported_media_type", error.message) from error
@@ -271,24 +333,18 @@ class FilesView(AcceptanceView):
         return Response(shown, status=201, headers={"Location": shown["href"]})
 
 
-class _AsItIs(BaseContentNegotiation):
-    """A file comes as what it is, whatever the caller would rather have."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
-        return renderers[0], renderers[0].media_type
-
-
 class OneFileView(AcceptanceView):
-    content_negotiation_class = _AsItIs
+    scopes: ClassVar = {"GET": "acceptances:read"}
+    answers: ClassVar = {"GET": {200: file_of("application/octet-stream", words="The file, as a download.")}}
+    answer_headers: ClassVar = {"GET": {200: ("ETag",)}}
+    content_negotiation_class = AsItIs
 
     @property
     def default_response_headers(self) -> dict[str, str]:
         return {**super().default_response_headers, "Cache-Control": "private, no-store"}
 
     def get(self, request: Request, acceptance_code: str, sha256: str) -> HttpResponse:
+        """The content of a file of evidence."""
         acceptance = self.get_acceptance(acceptance_code)
         file = acceptance.files.filter(sha256=sha256).first() if _SHA256.fullmatch(sha256) else None
         if file is None:

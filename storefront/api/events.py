@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from storefront import events
+from storefront.api.event_shapes import EventLogShape
 from storefront.api.fields import Members
 from storefront.api.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from storefront.api.views import VendorView
@@ -23,9 +24,13 @@ class EventsQuery(Members):
 
 
 class EventsView(VendorView):
+    scopes: ClassVar = {"GET": "events:read"}
     queries: ClassVar = {"GET": EventsQuery}
+    answers: ClassVar = {"GET": {200: EventLogShape}}
+    problems: ClassVar = {"GET": ("events_expired",)}
 
     def get(self, request: Request) -> Response:
+        """What happened, in the order of commits, for 30 days. Who remembers `next_cursor` misses nothing."""
         limit = min(self.query["limit"], MAX_LIMIT)
         page = events.read_events(self.caller.vendor, after=self.query["after"], limit=limit, at=self.at)
         return Response(

@@ -4,7 +4,7 @@ Unknown members and near types (a number as text, a boolean as a number) are ref
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from rest_framework.request import Request
 
 from authorization.facts import InvalidFact
 from authorization.software import sort_key
-from storefront.api.parsing import is_storable
+from storefront.api.parsing import is_storable, merge_patch
 from storefront.api.problems import FieldError, Problem, field_errors, invalid
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -137,6 +137,19 @@ class Instant(serializers.DateTimeField):
         return instant
 
 
+class Since(Text):
+    """A position of the event log, as an answer gave it, or for the first time an instant."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, str) and re.fullmatch("[0-9]{1,18}", data):
+            return int(data)
+        try:
+            return Instant().to_internal_value(data)
+        except serializers.ValidationError as error:
+            hint = "Give the `synced_to` of your last round, or an instant with its zone, e.g. 2026-11-22T12:00:00Z."
+            raise serializers.ValidationError(hint, code="invalid") from error
+
+
 class Amount(Text):
     """Money as text, so that no reader makes a binary fraction of it."""
 
@@ -150,6 +163,33 @@ class Amount(Text):
             code = "max_value" if amount > 0 else "min_value"
             raise serializers.ValidationError(f"The price must be positive, at most {MAX_AMOUNT}.", code=code)
         return amount
+
+
+class Names(Text):
+    """Some of a few names, with commas between them: `include=issues,decisions`. Becomes a tuple, each once."""
+
+    def __init__(self, known: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.known = tuple(known)
+
+    def to_internal_value(self, data: Any) -> Any:
+        names = super().to_internal_value(data).split(",")
+        if unknown := [name for name in names if name not in self.known]:
+            hint = f"Take some of: {', '.join(self.known)}, with commas between them."
+            code = "invalid_form" if "" in unknown else "invalid_choice"
+            raise serializers.ValidationError(hint, code=code)
+        return tuple(dict.fromkeys(names))
+
+
+class WriteQuery(Members):
+    """What every write takes (KeyedView.query_members)."""
+
+    validate_only = OneOf(
+        choices=["true", "false"],
+        required=False,
+        default="false",
+        help_text="Every check is made and the same answer given; nothing is stored, no event is written.",
+    )
 
 
 class Distinct:
@@ -166,14 +206,46 @@ def name_list(**kwargs: Any) -> serializers.ListField:
 
 def read_body(request: Request, members: type[Members]) -> dict[str, Any]:
     """The checked body. Raises Problem with every fault in it."""
+    serializer = members(data=_body_of(request))
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def read_patch(
+    request: Request, current: Mapping[str, Any], members: type[Members]
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """The body of a PATCH, merged into `current`: the whole that comes of it, checked; and the members it named.
+
+    `current` is what may be written, as a PUT would send it now. Raises Problem with every fault in it.
+    """
+    patch = _body_of(request)
+    # The framework reads an absent body as an empty object.
+    if request.stream is None or not isinstance(patch, Mapping):
+        raise invalid([FieldError("", "invalid", "Give a JSON object: the members that are to change.")])
+    serializer = members(data=merge_patch(current, patch))
+    # What is deleted is not in the whole any more, whatever its name was.
+    refused = dict(_unknown_deletions(patch, serializer))
+    if not serializer.is_valid() or refused:
+        raise invalid(field_errors({**serializer.errors, **refused}))
+    return dict(serializer.validated_data), frozenset(patch)
+
+
+def _unknown_deletions(patch: Mapping[str, Any], members: Members) -> Iterator[tuple[str, Any]]:
+    for name, value in patch.items():
+        known = members.fields.get(name)
+        if known is None and value is None:
+            yield name, [members._refusal(name)]
+        elif isinstance(known, Members) and isinstance(value, Mapping):
+            inner = dict(_unknown_deletions(value, known))
+            yield from [(name, inner)] if inner else []
+
+
+def _body_of(request: Request) -> Any:
     if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
         # WSGI gives no length and Django then reads nothing: the vendor would be told that all is missing.
         raise Problem("length_required", "Send the body with a Content-Length header.")
     # The framework hands an absent body on as an empty form.
-    data = {} if isinstance(request.data, QueryDict) else request.data
-    serializer = members(data=data)
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
+    return {} if isinstance(request.data, QueryDict) else request.data
 
 
 def read_query(request: Request, members: type[Members]) -> dict[str, Any]:

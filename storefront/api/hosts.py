@@ -12,22 +12,33 @@ from carriers.cautions import network_cautions
 from carriers.models import HostCarrier, HostingVersion, NetworkVersion
 from carriers.selectors import bands_and_marks, hostings_of, hosts_of, networks_on_record
 from carriers.versions import FOREVER, end_of
+from storefront.api.catalog_shapes import HostShape
 from storefront.api.fields import Members
+from storefront.api.keys import PARTNERS, CarrierPrincipal
+from storefront.api.shapes import page_of
 from storefront.api.times import rfc3339
 from storefront.api.verdicts import Day, present_cautions, present_edges
-from storefront.api.views import VendorView
+from storefront.api.views import KeyedView
 from storefront.models import PrepaidPlan
 from storefront.plans import plans_by_host
+
+
+class CatalogView(KeyedView):
+    """What the shop knows of phones and networks is no secret among those who deal with it."""
+
+    open_to: ClassVar = (*PARTNERS, CarrierPrincipal)
+    scopes: ClassVar = {"GET": "catalog:read"}
 
 
 class HostsQuery(Members):
     on = Day(required=False)
 
 
-class HostsView(VendorView):
-    """The networks of today, or of the day `on`."""
+class HostsView(CatalogView):
+    """The host carriers on which the shop sells service, with their networks of today, or of the day `on`."""
 
     queries: ClassVar = {"GET": HostsQuery}
+    answers: ClassVar = {"GET": {200: page_of(HostShape)}}
 
     def get(self, request: Request) -> Response:
         on = self.query.get("on", self.at.date())

@@ -16,6 +16,7 @@ from carriers.models import HostCarrier
 from storefront import imei_check, rates
 from storefront.api.fields import Members, Text, read_body
 from storefront.api.hosts import find_hosts, unknown_host_message
+from storefront.api.imei_shapes import ImeiAnswerShape
 from storefront.api.keys import CarrierPrincipal, Principal, VendorPrincipal
 from storefront.api.problems import FieldError, Problem, invalid
 from storefront.api.times import rfc3339
@@ -28,7 +29,7 @@ from storefront.imei_check import HostAnswer, ImeiAnswer
 WITHIN_S = 3600
 
 
-class Body(Members):
+class ImeiCheckBody(Members):
     imei = Text(
         allow_blank=True,
         error_messages={
@@ -40,11 +41,19 @@ class Body(Members):
 
 
 class ImeiChecksView(KeyedView):
+    scopes: ClassVar = {"POST": "catalog:read"}
     open_to: ClassVar = (VendorPrincipal, CarrierPrincipal)
+    bodies: ClassVar = {"POST": ImeiCheckBody}
+    answers: ClassVar = {"POST": {200: ImeiAnswerShape}}
+    operation_ids: ClassVar = {"POST": "check_imei"}
+    # Of a host carrier's key that asks for another network; and of one that asked too often.
+    problems: ClassVar = {"POST": ("not_found", "too_many_requests")}
+    is_question: ClassVar = True
 
     @sensitive_variables("asked", "answer")
     def post(self, request: Request) -> Response:
-        asked = read_body(request, Body)
+        """Which model is this phone, and what works on which host? The number is neither kept nor repeated."""
+        asked = read_body(request, ImeiCheckBody)
         hosts = self._hosts(asked.get("host"))
         wait_s = rates.seconds_to_wait(
             "imei check by key",

@@ -1,4 +1,4 @@
-"""Who calls: a vendor or a host carrier, known by its key."""
+"""Who calls: a vendor, a distributor, a manufacturer or a host carrier, known by its key."""
 
 from dataclasses import dataclass
 
@@ -13,20 +13,34 @@ from carriers.models import HostCarrier
 from catalog.models import Organization
 from storefront import accounts
 from storefront.api.problems import SEND_THE_KEY
-from storefront.models import CarrierKey, VendorKey
+from storefront.models import CarrierKey, OrganizationKey
 
 
 @dataclass(frozen=True)
-class VendorPrincipal:
-    """`request.user` of a vendor's call."""
+class OrganizationPrincipal:
+    """`request.user` of an organization's call. A call of test mode has the organization of its test store."""
 
-    vendor: Organization
-    key: VendorKey
+    organization: Organization
+    key: OrganizationKey
     is_authenticated: bool = True
 
     @property
     def actor(self) -> Actor:
-        return Actor("vendor", self.vendor.slug)
+        return Actor(self.organization.kind, self.organization.slug)
+
+
+class VendorPrincipal(OrganizationPrincipal):
+    @property
+    def vendor(self) -> Organization:
+        return self.organization
+
+
+class DistributorPrincipal(OrganizationPrincipal):
+    pass
+
+
+class ManufacturerPrincipal(OrganizationPrincipal):
+    pass
 
 
 @dataclass(frozen=True)
@@ -42,16 +56,23 @@ class CarrierPrincipal:
         return Actor("carrier", self.host.code)
 
 
-Principal = VendorPrincipal | CarrierPrincipal
+Principal = VendorPrincipal | DistributorPrincipal | ManufacturerPrincipal | CarrierPrincipal
+PARTNERS = (VendorPrincipal, DistributorPrincipal, ManufacturerPrincipal)
+_PRINCIPAL_OF: dict[str, type[VendorPrincipal | DistributorPrincipal | ManufacturerPrincipal]] = {
+    Organization.Kind.VENDOR: VendorPrincipal,
+    Organization.Kind.DISTRIBUTOR: DistributorPrincipal,
+    Organization.Kind.MANUFACTURER: ManufacturerPrincipal,
+}
 
 
 class KeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer sk_live_…` or `ck_live_…`, looked up on every request: revoking a key acts on the next.
+    """`Authorization: Bearer sk_live_…`, `sk_test_…` or `ck_live_…`.
 
-    Whose keys a route is open to the route says (`storefront.api.views.KeyedView.open_to`).
+    Looked up on every request: revoking a key acts on the next. Whose keys a route is open to the route says
+    (`storefront.api.views.KeyedView.open_to`).
     """
 
-    def authenticate(self, request: Request) -> tuple[Principal, VendorKey | CarrierKey] | None:
+    def authenticate(self, request: Request) -> tuple[Principal, OrganizationKey | CarrierKey] | None:
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
             return None
@@ -62,17 +83,24 @@ class KeyAuthentication(BaseAuthentication):
         if principal is None:
             # One answer for unknown, revoked and expired: a stranger learns nothing from it.
             raise AuthenticationFailed("This key is unknown, revoked or expired.")
-        structlog.contextvars.bind_contextvars(actor=str(principal.actor))
+        mode = {"mode": "test"} if getattr(principal.key, "is_test", False) else {}
+        structlog.contextvars.bind_contextvars(actor=str(principal.actor), **mode)
         return principal, principal.key
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="api"'
 
 
+def principal_of(
+    organization: Organization, key: OrganizationKey
+) -> VendorPrincipal | DistributorPrincipal | ManufacturerPrincipal:
+    return _PRINCIPAL_OF[organization.kind](organization=organization, key=key)
+
+
 def _principal_of(secret: str) -> Principal | None:
     at = clock.now()
-    if (vendor_key := accounts.find_vendor_key(secret, at)) is not None:
-        return VendorPrincipal(vendor=vendor_key.vendor, key=vendor_key)
+    if (key := accounts.find_organization_key(secret, at)) is not None:
+        return principal_of(key.organization, key)
     if (carrier_key := accounts.find_carrier_key(secret, at)) is not None:
         return CarrierPrincipal(host=carrier_key.host, key=carrier_key)
     return None

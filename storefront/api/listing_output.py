@@ -2,17 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 
 from authorization.decisions import Answer, decide_offers
 from authorization.models import Decision
 from authorization.offers import PublishOutcome
-from catalog.models import Listing, ListingHost, OfferState, Organization, Variant
-from storefront.api.reasons import own_documents, present_reasons
+from catalog.models import Listing, ListingHost, OfferState, Organization
+from storefront.api.listing_decisions import present_decisions
+from storefront.api.listing_issues import Outlook, look_ahead, present_issues
+from storefront.api.reasons import Papers, papers_beside, present_answer
 from storefront.api.times import rfc3339
 
 # The status of a listing is the first of these that one of its hosts is in.
@@ -25,42 +27,66 @@ STATUS_ORDER = (
 )
 
 
+# What may be asked for beside a listing.
+ISSUES, DECISIONS = "issues", "decisions"
+INCLUDES = (ISSUES, DECISIONS)
+
+
 def listings_of(vendor: Organization) -> QuerySet[Listing]:
     """This vendor's listings with all that is shown of them."""
     offers = ListingHost.objects.select_related("host").order_by("id")
+    # The stock apart: joined, PostgreSQL merges it by its index from the first row on, and page 10,000 of a million
+    # listings waits for half a million rows of stock.
     return (
         Listing.objects.filter(vendor=vendor)
-        .select_related("variant__device__manufacturer", "stock")
-        .prefetch_related(Prefetch("offers", offers))
+        .select_related("variant__device__manufacturer")
+        .prefetch_related("stock", Prefetch("offers", offers))
     )
 
 
 def present_listings(
-    listings: Sequence[Listing], *, vendor: Organization, at: datetime
+    listings: Sequence[Listing], *, vendor: Organization, at: datetime, include: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """Listings from `listings_of`, decided on together. Raises DecisionUnavailable."""
     offers = [offer for listing in listings for offer in listing.offers.all()]
     answers = _answers_by_offer(offers, at=at)
-    own = own_documents(vendor, _documents(answers.values()))
-    return [_present(listing, list(listing.offers.all()), answers, own) for listing in listings]
+    outlook = look_ahead(offers, answers) if ISSUES in include else Outlook()
+    papers = papers_beside(vendor, [*answers.values(), *outlook.falls.values()])
+    newest = _newest_decisions(offers, vendor) if DECISIONS in include else {}
+    data = []
+    for listing in listings:
+        its = list(listing.offers.all())
+        shown = _present(listing, its, answers, papers)
+        if ISSUES in include:
+            shown["issues"] = present_issues(its, answers, outlook, papers)
+            shown["issues_seen_until"] = rfc3339(outlook.seen_until) if outlook.seen_until else None
+        if DECISIONS in include:
+            shown["decisions"] = [newest[offer.pk] for offer in its if offer.pk in newest]
+        data.append(shown)
+    return data
 
 
-def present_listing(listing: Listing, *, vendor: Organization, at: datetime) -> dict[str, Any]:
-    return present_listings([listing], vendor=vendor, at=at)[0]
+def present_listing(
+    listing: Listing, *, vendor: Organization, at: datetime, include: Collection[str] = ()
+) -> dict[str, Any]:
+    return present_listings([listing], vendor=vendor, at=at, include=include)[0]
 
 
 def present_trial(
     listing: Listing, offers: Sequence[ListingHost], answers: Sequence[Answer], *, vendor: Organization
 ) -> dict[str, Any]:
     """What saving would have made of the listing (`authorization.offers.try_saving`)."""
-    own = own_documents(vendor, _documents(answers))
     answer_of = dict(zip(map(id, offers), answers, strict=True))
-    return {**_present(listing, offers, answer_of, own), "validate_only": True}
+    return {**_present(listing, offers, answer_of, papers_beside(vendor, answers)), "validate_only": True}
 
 
 def etag_of(shown: Mapping[str, Any]) -> str:
-    """Strong: it changes with anything shown, the row versions and the decision's answer included."""
-    text = json.dumps(shown, sort_keys=True)
+    """Strong: it changes with anything shown of the listing itself, the decision's answer included.
+
+    What was asked for beside it is left out: the tag is the same from every view, so that If-Match knows it.
+    """
+    base = {name: value for name, value in shown.items() if name not in (*INCLUDES, "issues_seen_until")}
+    text = json.dumps(base, sort_keys=True)
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
@@ -70,10 +96,10 @@ def status_of(states: Sequence[str]) -> str:
 
 def present_outcomes(outcomes: Sequence[PublishOutcome], *, vendor: Organization) -> list[dict[str, Any]]:
     """Per host, what publishing came to."""
-    own = own_documents(vendor, _documents(outcome.answer for outcome in outcomes))
+    papers = papers_beside(vendor, [outcome.answer for outcome in outcomes])
     return [
         {
-            **_present_result(outcome.offer, outcome.answer, own, is_live=outcome.is_live),
+            **_present_result(outcome.offer, outcome.answer, papers, is_live=outcome.is_live),
             "decision_id": str(outcome.decision.pk),
         }
         for outcome in outcomes
@@ -84,63 +110,40 @@ def present_outlook(listing: Listing, *, vendor: Organization, at: datetime) -> 
     """Per host, what publishing would come to. Writes nothing."""
     open_offers = [offer for offer in listing.offers.all() if offer.state != OfferState.REMOVED]
     answers = decide_offers(open_offers, at=at)
-    own = own_documents(vendor, _documents(answers))
+    papers = papers_beside(vendor, answers)
     return [
-        _present_result(offer, answer, own, is_live=answer.is_allowed)
+        _present_result(offer, answer, papers, is_live=answer.is_allowed)
         for offer, answer in zip(open_offers, answers, strict=True)
     ]
 
 
-def _present_result(
-    offer: ListingHost, answer: Answer, own: frozenset[str], *, is_live: bool
-) -> dict[str, Any]:
+def _present_result(offer: ListingHost, answer: Answer, papers: Papers, *, is_live: bool) -> dict[str, Any]:
     return {
         "host": offer.host.code,
         "is_live": is_live,
         "answer": answer.outcome,
-        "reasons": present_reasons((reason.as_json() for reason in answer.reasons), own),
+        "reasons": present_answer(answer, papers),
     }
 
 
-def present_decisions(
-    decisions: Sequence[Decision], *, listing: Listing, vendor: Organization
-) -> list[dict[str, Any]]:
-    """Kept decisions. Of all documents that they rest on, only the vendor's own are named."""
-    codes = [item["code"] for decision in decisions for item in decision.evidence]
-    codes += [reason["document"] for decision in decisions for reason in decision.reasons]
-    own = own_documents(vendor, codes)
-    # A listing may have been edited since: each decision names the variant it was asked about.
-    variants = Variant.objects.in_bulk({decision.question["variant_id"] for decision in decisions})
-    return [
-        {
-            "id": str(decision.pk),
-            "host": decision.offer.host.code,
-            "outcome": decision.outcome,
-            "question": {
-                "sku": listing.sku,
-                "variant": variants[decision.question["variant_id"]].slug,
-                "host": decision.offer.host.code,
-                **{name: decision.question[name] for name in ("condition", "territory", "channel")},
-                **_stated_software(decision),
-            },
-            "reasons": present_reasons(decision.reasons, own),
-            "evidence": [
-                {"kind": item["kind"], "document": item["code"], "version": item["version_no"]}
-                for item in decision.evidence
-                if item["code"] in own
-            ],
-            "revision": decision.revision,
-            "valid_at": rfc3339(decision.valid_at),
-            "expires_at": rfc3339(decision.expires_at),
-        }
-        for decision in decisions
-    ]
+def _newest_decisions(offers: Sequence[ListingHost], vendor: Organization) -> dict[int, dict[str, Any]]:
+    """By offer, the newest decision on record."""
+    kept = kept_decisions().filter(offer=OuterRef("pk")).order_by("-revision", "-valid_at", "-pk")
+    newest = ListingHost.objects.filter(pk__in=[offer.pk for offer in offers])
+    ids = newest.annotate(newest=Subquery(kept.values("pk")[:1])).values_list("newest", flat=True)
+    rows = list(
+        Decision.objects.filter(pk__in=[pk for pk in ids if pk is not None]).select_related(
+            "offer__host", "offer__listing"
+        )
+    )
+    return {
+        row.offer_id: shown for row, shown in zip(rows, present_decisions(rows, vendor=vendor), strict=True)
+    }
 
 
-def _stated_software(decision: Decision) -> dict[str, str]:
-    """Where it was stated. Decisions from before it could be do not have it at all."""
-    software = decision.question.get("software", "")
-    return {"software": software} if software else {}
+def kept_decisions() -> QuerySet[Decision]:
+    """ "Undetermined" is an answer nobody rests on: it is told with 503 and never listed."""
+    return Decision.objects.exclude(outcome=Decision.Outcome.UNDETERMINED)
 
 
 def _answers_by_offer(offers: Sequence[ListingHost], *, at: datetime) -> dict[int, Answer]:
@@ -149,12 +152,8 @@ def _answers_by_offer(offers: Sequence[ListingHost], *, at: datetime) -> dict[in
     return dict(zip(map(id, open_offers), decide_offers(open_offers, at=at), strict=True))
 
 
-def _documents(answers: Iterable[Answer]) -> list[str]:
-    return [reason.document for answer in answers for reason in answer.reasons]
-
-
 def _present(
-    listing: Listing, offers: Sequence[ListingHost], answers: Mapping[int, Answer], own: frozenset[str]
+    listing: Listing, offers: Sequence[ListingHost], answers: Mapping[int, Answer], papers: Papers
 ) -> dict[str, Any]:
     kept = [offer for offer in offers if offer.state != OfferState.REMOVED]
     shown: dict[str, Any] = {
@@ -171,7 +170,7 @@ def _present(
         "description": listing.description,
         "price": {"amount": f"{listing.price_amount:.2f}", "currency": listing.price_currency},
         "on_hand": listing.stock.on_hand,
-        "offers": [_present_offer(offer, answers.get(id(offer)), own) for offer in offers],
+        "offers": [_present_offer(offer, answers.get(id(offer)), papers) for offer in offers],
     }
     if listing.created_at is not None:
         shown |= {
@@ -182,7 +181,7 @@ def _present(
     return shown
 
 
-def _present_offer(offer: ListingHost, answer: Answer | None, own: frozenset[str]) -> dict[str, Any]:
+def _present_offer(offer: ListingHost, answer: Answer | None, papers: Papers) -> dict[str, Any]:
     """`state` and `reason_codes` are what is recorded; `answer` and `reasons` what the decision says now.
 
     Between the commit of a revocation and the end of its sweep they differ, and nothing is for sale.
@@ -195,7 +194,7 @@ def _present_offer(offer: ListingHost, answer: Answer | None, own: frozenset[str
     }
     if answer is not None:
         shown["answer"] = answer.outcome
-        shown["reasons"] = present_reasons((reason.as_json() for reason in answer.reasons), own)
+        shown["reasons"] = present_answer(answer, papers)
     if offer.state == OfferState.LIVE and offer.decision_id:
         shown["decision_id"] = str(offer.decision_id)
     if offer.pk is not None:

@@ -6,7 +6,7 @@ half-way would get a list that never was.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,23 +32,45 @@ class PageQuery(Members):
 
 @dataclass(frozen=True)
 class Page[M: Model]:
+    """`carried`: what the first page of this walk was given to carry."""
+
     rows: list[M]
     next_cursor: str | None
+    carried: Any = None
 
     def as_json(self, data: Sequence[Any]) -> dict[str, Any]:
         return {"data": list(data), "next_cursor": self.next_cursor, "has_more": self.next_cursor is not None}
 
 
-def read_page[M: Model](rows: QuerySet[M], query: dict[str, Any], *, bound_to: Sequence[object]) -> Page[M]:
-    """The next rows by ascending id."""
+def read_page[M: Model](
+    rows: QuerySet[M],
+    query: dict[str, Any],
+    *,
+    bound_to: Sequence[object],
+    carry: Callable[[], Any] | None = None,
+) -> Page[M]:
+    """The next rows by ascending id. `carry` is asked before the first page is read, and kept to the last."""
     binding = _binding(query, bound_to)
     last = _open_cursor(query, binding)
-    if last is not None:
+    if last is None:
+        carried = carry() if carry is not None else None
+    else:
+        carried = last[1] if carry is not None else None
         rows = rows.filter(pk__gt=last[0])
     limit = min(query["limit"], MAX_LIMIT)
     found = list(rows.order_by("pk")[: limit + 1])
     page = found[:limit]
-    return Page(page, _cursor(binding, page[-1].pk) if len(found) > limit else None)
+    more = [carried] if carry is not None else []
+    return Page(page, _cursor(binding, page[-1].pk, *more) if len(found) > limit else None, carried)
+
+
+def open_cursor(query: dict[str, Any], *, bound_to: Sequence[object]) -> list[Any] | None:
+    """Where a list of another order goes on: what `make_cursor` was given. None at the beginning. Raises Problem."""
+    return _open_cursor(query, _binding(query, bound_to))
+
+
+def make_cursor(query: dict[str, Any], *last: object, bound_to: Sequence[object]) -> str:
+    return _cursor(_binding(query, bound_to), *last)
 
 
 def read_latest[M: Model](rows: QuerySet[M], query: dict[str, Any], *, bound_to: Sequence[object]) -> Page[M]:

@@ -24,6 +24,25 @@ class JsonBodyParser(BaseParser):
         return read_json(_read(stream))
 
 
+class MergePatchParser(JsonBodyParser):
+    """RFC 7396. A PATCH of plain JSON would be anybody's guess, so that PATCH takes nothing else."""
+
+    media_type = "application/merge-patch+json"
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396, section 2: null deletes the member, an object is merged, anything else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
+
+
 def read_json(raw: bytes) -> Any:
     """Raises Problem on anything that a strict reader would refuse, duplicate members and NaN included."""
     try:

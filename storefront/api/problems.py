@@ -23,6 +23,7 @@ from rest_framework.settings import api_settings
 from authorization.decisions import DecisionUnavailable, InvalidQuestion
 from authorization.facts import InvalidFact
 from authorization.offers import ListingMoved, ListingRemoved
+from authorization.revocations import WorldMoved
 from catalog.listings import InvalidMove
 from storefront.api.problem_types import PROBLEM_TYPES
 from storefront.events import EventsExpired, NoSuchPosition
@@ -43,6 +44,7 @@ _CODE_OF_STATUS = {
     406: "not_acceptable",
     413: "payload_too_large",
     415: "unsupported_media_type",
+    429: "too_many_requests",
     503: "temporarily_unavailable",
 }
 
@@ -62,7 +64,11 @@ class FieldError:
 
 
 class Problem(Exception):
-    """Raised by a view: it becomes the answer."""
+    """Raised by a view: it becomes the answer.
+
+    Of a request with an Idempotency-Key it undoes what was done, and is not kept. With `keeps_effect` it undoes nothing
+    and is kept, as a success would be: what was refused stands in the records.
+    """
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class Problem(Exception):
         *,
         errors: Iterable[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        keeps_effect: bool = False,
         **extensions: Any,
     ) -> None:
         super().__init__(detail)
@@ -78,6 +85,7 @@ class Problem(Exception):
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.keeps_effect = keeps_effect
         self.extensions = extensions
 
 
@@ -105,7 +113,7 @@ def problem_response(
         "code": code,
         "detail": detail,
         "instance": escape_uri_path(request.path),
-        "request_id": str(structlog.contextvars.get_contextvars().get("request_id", "")),
+        "request_id": request_id(),
         **(extensions or {}),
     }
     found = [error.as_json() for error in errors]
@@ -121,7 +129,12 @@ def problem_response(
 
 _RETRY = {
     code: {"Retry-After": str(RETRY_AFTER_S)} for code, row in PROBLEM_TYPES.items() if row.status == 503
-}
+} | {"idempotency_in_progress": {"Retry-After": "1"}}
+
+
+def request_id() -> str:
+    """Of the request that is being answered, as its header Request-Id will say."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
 
 
 def _type_url(request: HttpRequest, code: str) -> str:
@@ -158,6 +171,11 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
             return exception_handler(invalid([FieldError(pointer, "invalid", error.message)]), context)
         case InvalidQuestion():
             return exception_handler(invalid([_fault_of(error, request)]), context)
+        case WorldMoved():
+            detail = (
+                "The shop changes too fast to do this on what was seen of it a moment ago. Nothing was done."
+            )
+            return problem_response(request, "temporarily_unavailable", detail)
         case ListingMoved():
             return problem_response(request, "concurrent_change", str(error))
         case ListingRemoved() | InvalidMove():
@@ -184,6 +202,16 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
             no_key = isinstance(error, exceptions.NotAuthenticated)
             detail = f"No key was sent. {SEND_THE_KEY}" if no_key else str(error.detail)
             return problem_response(request, "unauthenticated", detail, headers=headers)
+        case exceptions.UnsupportedMediaType():
+            taken = [str(parser.media_type) for parser in context["view"].get_parsers()]
+            # RFC 9110, section 15.5.16, and of PATCH RFC 5789, section 2.2.
+            header = "Accept-Patch" if request.method == "PATCH" else "Accept"
+            return problem_response(
+                request,
+                "unsupported_media_type",
+                f"Send the body as {' or '.join(taken)}.",
+                headers={header: ", ".join(taken)},
+            )
         case exceptions.APIException():
             code = _code_of(error.status_code)
             return problem_response(request, code, str(error.detail), status=error.status_code)

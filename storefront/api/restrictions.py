@@ -18,7 +18,8 @@ from catalog.selectors import Judged, find_variants, judged_for
 from storefront.api.fields import Members, OneOf, Pattern, SoftwareVersion, Text, name_list, read_body
 from storefront.api.hosts import find_hosts, served_hosts, unknown_host_message
 from storefront.api.problems import RETRY_AFTER_S, FieldError, Problem, invalid, json_pointer
-from storefront.api.reasons import RADIO_INCOMPATIBLE, own_documents, present_reasons
+from storefront.api.reasons import RADIO_INCOMPATIBLE, Papers, papers_beside, present_answer
+from storefront.api.restriction_shapes import RestrictionsResultsShape, RestrictionsShape
 from storefront.api.times import rfc3339
 from storefront.api.variants import unknown_variant_messages
 from storefront.api.views import VendorView
@@ -27,8 +28,8 @@ MAX_QUESTIONS = 100
 TERRITORY_HINT = "Give the territory as an ISO 3166-1 code of two capitals, e.g. US."
 
 
-def territory_field() -> Pattern:
-    return Pattern("[A-Z]{2}", TERRITORY_HINT)
+def territory_field(*, required: bool = True) -> Pattern:
+    return Pattern("[A-Z]{2}", TERRITORY_HINT, required=required)
 
 
 class QuestionBody(Members):
@@ -54,9 +55,13 @@ class RestrictionsQuery(Members):
 
 
 class RestrictionsView(VendorView):
+    scopes: ClassVar = {"GET": "catalog:read"}
     queries: ClassVar = {"GET": RestrictionsQuery}
+    answers: ClassVar = {"GET": {200: RestrictionsShape}}
+    problems: ClassVar = {"GET": ("decision_unavailable",)}
 
     def get(self, request: Request) -> Response:
+        """May I list this? An empty list means yes. There needs to be no listing."""
         asked = {("hosts" if name == "host" else name): value for name, value in self.query.items()}
         places = {"variant": ("/variant", "query"), "hosts": ("/host", "query")}
         [result] = answer_questions([asked], [places], vendor=self.caller.vendor, at=self.at)
@@ -64,7 +69,14 @@ class RestrictionsView(VendorView):
 
 
 class RestrictionsQueryView(VendorView):
+    scopes: ClassVar = {"POST": "catalog:read"}
+    bodies: ClassVar = {"POST": QuestionsBody}
+    answers: ClassVar = {"POST": {200: RestrictionsResultsShape}}
+    problems: ClassVar = {"POST": ("decision_unavailable",)}
+    is_question: ClassVar = True
+
     def post(self, request: Request) -> Response:
+        """The same for up to 100 questions, answered in their order by the same evaluator."""
         questions = read_body(request, QuestionsBody)["questions"]
         places = [
             {name: (json_pointer(("questions", index, name)), "body") for name in ("variant", "hosts")}
@@ -111,7 +123,7 @@ def answer_questions(
         at=at,
     )
     check_decided(answers)
-    own = own_documents(vendor, (reason.document for answer in answers for reason in answer.reasons))
+    papers = papers_beside(vendor, answers)
     judged = _judged_refusals([(variants[each["variant"]], host) for each, host in points], answers, at=at)
     results = []
     for start, end, each in zip([0, *ends], ends, asked, strict=False):
@@ -124,7 +136,7 @@ def answer_questions(
                 "revision": answers[start].revision,
                 "restrictions": [
                     _present_restriction(
-                        each, host, answer, own, judged.get((variants[each["variant"]].pk, host.pk))
+                        each, host, answer, papers, judged.get((variants[each["variant"]].pk, host.pk))
                     )
                     for (_, host), answer in pairs
                     if not answer.is_allowed
@@ -187,7 +199,7 @@ def _judged_refusals(
 
 
 def _present_restriction(
-    asked: dict[str, Any], host: HostCarrier, answer: Answer, own: frozenset[str], radio: Judged | None
+    asked: dict[str, Any], host: HostCarrier, answer: Answer, papers: Papers, radio: Judged | None
 ) -> dict[str, Any]:
     return {
         "host": host.code,
@@ -195,5 +207,5 @@ def _present_restriction(
         "condition": asked["condition"],
         "channel": asked["channel"],
         "software": asked["software"],
-        "reasons": present_reasons((reason.as_json() for reason in answer.reasons), own, radio=radio),
+        "reasons": present_answer(answer, papers, radio=radio),
     }

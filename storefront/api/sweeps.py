@@ -4,7 +4,7 @@ Of the offers of others a vendor learns no figure but how much of the whole is d
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import connection
 from rest_framework.request import Request
@@ -14,6 +14,8 @@ from authorization import sweeps
 from authorization.models import Delisting, Sweep
 from storefront import events
 from storefront.api.problems import Problem
+from storefront.api.shapes import page_of
+from storefront.api.sweep_shapes import SweepShape
 from storefront.api.times import rfc3339
 from storefront.api.views import VendorView
 
@@ -33,6 +35,9 @@ class Moved:
 class SweepsView(VendorView):
     """The newest sweeps that moved an offer of this vendor, in the time for which events are kept."""
 
+    scopes: ClassVar = {"GET": "listings:read"}
+    answers: ClassVar = {"GET": {200: page_of(SweepShape)}}
+
     def get(self, request: Request) -> Response:
         moved = _moved_by_sweep(self.caller.vendor.pk, since=self.at - events.KEPT)
         newest = Sweep.objects.filter(pk__in=sorted(moved, reverse=True)[:SHOWN]).order_by("-pk")
@@ -41,6 +46,11 @@ class SweepsView(VendorView):
 
 
 class OneSweepView(VendorView):
+    """What one change of authority did to your offers, and how far it is."""
+
+    scopes: ClassVar = {"GET": "listings:read"}
+    answers: ClassVar = {"GET": {200: SweepShape}}
+
     def get(self, request: Request, sweep_id: int) -> Response:
         sweep = Sweep.objects.filter(pk=sweep_id).first() if sweep_id <= MAX_ID else None
         moved = _moved_by(sweep, self.caller.vendor.pk) if sweep is not None else Moved()

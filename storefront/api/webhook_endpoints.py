@@ -12,8 +12,15 @@ from storefront import webhooks
 from storefront.api.fields import Distinct, Flag, Instant, Members, OneOf, Text, read_body
 from storefront.api.pagination import PageQuery, read_latest
 from storefront.api.problems import Problem
+from storefront.api.shapes import page_of
 from storefront.api.times import rfc3339
 from storefront.api.views import VendorView
+from storefront.api.webhook_shapes import (
+    DeliveryShape,
+    EndpointShape,
+    EndpointWithSecretShape,
+    ReplayedShape,
+)
 from storefront.models import WebhookDelivery, WebhookEndpoint
 
 _BY_US = "It follows from what happens to the endpoint; nobody writes it."
@@ -22,7 +29,12 @@ _BY_ROTATION = "We make the secret: POST /v1/webhook-endpoints/{id}/rotate-secre
 
 def _event_types() -> serializers.ListField:
     return serializers.ListField(
-        child=Text(max_length=64), max_length=50, required=False, default=list, validators=[Distinct()]
+        child=Text(max_length=64),
+        max_length=50,
+        required=False,
+        default=list,
+        validators=[Distinct()],
+        help_text="Types of events, as under webhooks. None: all, those to come included.",
     )
 
 
@@ -58,12 +70,19 @@ class EndpointView(VendorView):
 
 
 class EndpointsView(VendorView):
+    scopes: ClassVar = {"GET": "webhooks:read", "POST": "webhooks:write"}
+    bodies: ClassVar = {"POST": NewEndpointBody}
+    answers: ClassVar = {"GET": {200: page_of(EndpointShape)}, "POST": {201: EndpointWithSecretShape}}
+    problems: ClassVar = {"POST": ("limit_reached",)}
+
     def get(self, request: Request) -> Response:
+        """Your webhook endpoints."""
         rows = webhooks.endpoints_of(self.caller.vendor).order_by("pk")
         data = [present_endpoint(endpoint) for endpoint in rows]
         return Response({"data": data, "next_cursor": None, "has_more": False})
 
     def post(self, request: Request) -> Response:
+        """Have events sent to an address. The answer shows the secret, this once."""
         body = read_body(request, NewEndpointBody)
         endpoint, secret = webhooks.make_endpoint(
             vendor=self.caller.vendor, **body, by=self.caller.actor, at=self.at
@@ -74,42 +93,62 @@ class EndpointsView(VendorView):
 
 
 class OneEndpointView(EndpointView):
+    scopes: ClassVar = {"GET": "webhooks:read", "PUT": "webhooks:write", "DELETE": "webhooks:write"}
+    bodies: ClassVar = {"PUT": EndpointBody}
+    answers: ClassVar = {"GET": {200: EndpointShape}, "PUT": {200: EndpointShape}, "DELETE": {204: None}}
+
     def get(self, request: Request, endpoint_id: UUID) -> Response:
+        """One webhook endpoint."""
         return Response(present_endpoint(self.get_endpoint(endpoint_id)))
 
     def put(self, request: Request, endpoint_id: UUID) -> Response:
+        """Change the whole of an endpoint: what is left out goes back to its default."""
+        endpoint = self.get_endpoint(endpoint_id)
         body = read_body(request, EndpointBody)
-        endpoint = webhooks.change_endpoint(
-            endpoint=self.get_endpoint(endpoint_id), **body, by=self.caller.actor, at=self.at
-        )
+        endpoint = webhooks.change_endpoint(endpoint=endpoint, **body, by=self.caller.actor, at=self.at)
         return Response(present_endpoint(endpoint))
 
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
+        """Delete an endpoint: nothing more is sent to it."""
         endpoint = self.get_endpoint(endpoint_id)
         webhooks.delete_endpoint(endpoint=endpoint, by=self.caller.actor, at=self.at)
         return Response(status=204)
 
 
 class RotateSecretView(EndpointView):
+    scopes: ClassVar = {"POST": "webhooks:write"}
+    bodies: ClassVar = {"POST": Members}
+    answers: ClassVar = {"POST": {200: EndpointWithSecretShape}}
+
     def post(self, request: Request, endpoint_id: UUID) -> Response:
+        """Make a new secret. The old one signs beside it for 24 hours. The answer shows the new one, this once."""
+        endpoint = self.get_endpoint(endpoint_id)
         read_body(request, Members)
-        endpoint, secret = webhooks.rotate_secret(
-            endpoint=self.get_endpoint(endpoint_id), by=self.caller.actor, at=self.at
-        )
+        endpoint, secret = webhooks.rotate_secret(endpoint=endpoint, by=self.caller.actor, at=self.at)
         return Response({**present_endpoint(endpoint), "secret": secret})
 
 
 class PingView(EndpointView):
+    scopes: ClassVar = {"POST": "webhooks:write"}
+    bodies: ClassVar = {"POST": Members}
+    answers: ClassVar = {"POST": {202: DeliveryShape}}
+    problems: ClassVar = {"POST": ("endpoint_disabled",)}
+
     def post(self, request: Request, endpoint_id: UUID) -> Response:
+        """Send a test delivery, `webhook.ping`."""
+        endpoint = self.get_endpoint(endpoint_id)
         read_body(request, Members)
-        delivery = webhooks.ping(endpoint=self.get_endpoint(endpoint_id), by=self.caller.actor, at=self.at)
+        delivery = webhooks.ping(endpoint=endpoint, by=self.caller.actor, at=self.at)
         return Response(present_delivery(delivery), status=202)
 
 
 class DeliveriesView(EndpointView):
+    scopes: ClassVar = {"GET": "webhooks:read"}
     queries: ClassVar = {"GET": DeliveriesQuery}
+    answers: ClassVar = {"GET": {200: page_of(DeliveryShape)}}
 
     def get(self, request: Request, endpoint_id: UUID) -> Response:
+        """What was sent to an endpoint and how that went, newest first."""
         endpoint = self.get_endpoint(endpoint_id)
         rows = webhooks.in_state(endpoint.deliveries.all(), self.query.get("state", ""))
         page = read_latest(rows, self.query, bound_to=["deliveries", endpoint.pk])
@@ -117,24 +156,35 @@ class DeliveriesView(EndpointView):
 
 
 class ReplayView(EndpointView):
-    """One delivery, whatever became of it."""
+    scopes: ClassVar = {"POST": "webhooks:write"}
+    bodies: ClassVar = {"POST": Members}
+    answers: ClassVar = {"POST": {202: DeliveryShape}}
+    problems: ClassVar = {"POST": ("endpoint_disabled",)}
 
     def post(self, request: Request, endpoint_id: UUID, event_id: UUID) -> Response:
-        read_body(request, Members)
+        """Send one event to an endpoint again, whatever became of it."""
         endpoint = self.get_endpoint(endpoint_id)
         delivery = endpoint.deliveries.select_related("endpoint").filter(event_id=event_id).first()
         if delivery is None:
             raise Problem("not_found", "Nothing was made for this endpoint of an event of this id.")
+        read_body(request, Members)
         return Response(
             present_delivery(webhooks.replay(delivery=delivery, by=self.caller.actor, at=self.at)), status=202
         )
 
 
 class ReplayPeriodView(EndpointView):
+    scopes: ClassVar = {"POST": "webhooks:write"}
+    bodies: ClassVar = {"POST": PeriodBody}
+    answers: ClassVar = {"POST": {202: ReplayedShape}}
+    problems: ClassVar = {"POST": ("endpoint_disabled",)}
+
     def post(self, request: Request, endpoint_id: UUID) -> Response:
+        """Send all events of a period to an endpoint again."""
+        endpoint = self.get_endpoint(endpoint_id)
         body = read_body(request, PeriodBody)
         count = webhooks.replay_period(
-            endpoint=self.get_endpoint(endpoint_id),
+            endpoint=endpoint,
             since=body["since"],
             until=body.get("until", self.at),
             by=self.caller.actor,

@@ -11,7 +11,7 @@ from catalog.models import Variant
 from storefront import orders, payments, recalls
 from storefront.buyers import say_time
 from storefront.carts import SHOP_REASONS, CartLineView, CartView
-from storefront.models import Order, OrderLine, PaymentIntent
+from storefront.models import Order, OrderLine, PaymentIntent, Shipment
 from storefront.shop.presenters import (
     CONDITION_NAMES,
     cautions_in_words,
@@ -153,7 +153,7 @@ class SafetyWarning:
 
 @dataclass(frozen=True)
 class OrderPart:
-    """`given_back` and `kept` are empty where nothing was given back in part."""
+    """`given_back` and `kept` are empty where nothing was given back in part; `parcels` tells of those sent so far."""
 
     row: Order
     title: str
@@ -164,6 +164,7 @@ class OrderPart:
     total: str
     given_back: str
     kept: str
+    parcels: Sequence[str]
     warning: SafetyWarning | None
 
 
@@ -171,44 +172,57 @@ def order(row: Order, lines: Iterable[OrderLine], *, at: datetime) -> OrderPart:
     is_stopped = row.state in (Order.State.HELD, Order.State.REFUNDED)
     is_partly_refunded = row.state != Order.State.REFUNDED and row.intent.refunded_amount > 0
     lines = list(lines)
-    warning = _warning(row, lines, at=at)
+    sent = list(row.shipments.select_related("vendor").order_by("id"))
+    warning = _warning(row, lines, sent, at=at)
     return OrderPart(
         row=row,
         title="Your order" if is_stopped or warning else f"Thank you, {row.buyer_name}",
         state=_ORDER_STATES[row.state],
-        what_now=_what_now(row, at=at),
+        what_now=_what_now(row, sent, at=at),
         payment=_PAYMENT_STATES.get(row.intent.state, ""),
         lines=[_order_line(line, row) for line in lines],
         total=money(row.total_amount, row.total_currency),
         given_back=money(row.intent.refunded_amount, row.total_currency) if is_partly_refunded else "",
         kept=money(payments.kept_of(row.intent), row.total_currency) if is_partly_refunded else "",
+        parcels=[_parcel(shipment) for shipment in sent],
         warning=warning,
     )
 
 
-def _warning(row: Order, lines: Iterable[OrderLine], *, at: datetime) -> SafetyWarning | None:
+def _parcel(shipment: Shipment) -> str:
+    when = f"From {name_of(shipment.vendor)}, {shipment.shipped_at:%-d %B %Y}"
+    if not shipment.tracking_number:
+        return f"{when}."
+    return f"{when}, with {shipment.carrier}. Tracking number: {shipment.tracking_number}"
+
+
+def _warning(
+    row: Order, lines: Iterable[OrderLine], sent: Iterable[Shipment], *, at: datetime
+) -> SafetyWarning | None:
     if row.state == Order.State.REFUNDED:
         return None
     recalled = {line.pk for line in recalls.recalled_lines(row, at=at)}
-    phones = [
-        f"{line.listing.variant.device}, model {line.listing.variant.model_number}"
-        for line in lines
-        if line.pk in recalled and orders.units_left(line)
-    ]
-    steps = recalls.WHAT_TO_DO if row.state == Order.State.SHIPPED else ()
+    unsafe = [line for line in lines if line.pk in recalled and orders.units_left(line)]
+    phones = [f"{line.listing.variant.device}, model {line.listing.variant.model_number}" for line in unsafe]
+    senders = {shipment.vendor_id for shipment in sent}
+    has_left_us = row.state == Order.State.SHIPPED or any(line.vendor_id in senders for line in unsafe)
+    steps = recalls.WHAT_TO_DO if has_left_us else ()
     return SafetyWarning(list(dict.fromkeys(phones)), steps) if phones else None
 
 
-def _what_now(row: Order, *, at: datetime) -> str:
+def _what_now(row: Order, sent: Sequence[Shipment], *, at: datetime) -> str:
     """What becomes of it. Why an order is held is the desk's knowledge: it may be a vendor's legal trouble."""
+    if row.state == Order.State.PLACED and sent:
+        return "A part of it is on its way to you; we are getting the rest ready to ship."
     if row.state == Order.State.PLACED:
         return "We have your order and are getting it ready to ship."
     if row.state == Order.State.SHIPPED:
         return "It is on its way to you."
     if row.state == Order.State.REFUNDED:
         return f"It is not coming. {_money_back(row.intent)}"
+    part = "A part of it is on its way to you. The rest waits: at" if sent else "At"
     return (
-        f"At the moment we may not sell what you ordered, so we must not ship it. {_money_meanwhile(row.intent)} "
+        f"{part} the moment we may not sell what you ordered, so we must not ship it. {_money_meanwhile(row.intent)} "
         "We will ship it, once it may be sold again, or call off what may not be shipped and give back what you paid "
         f"for it. {_by_when(row, at=at)} You need to do nothing."
     )

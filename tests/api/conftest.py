@@ -16,6 +16,14 @@ from carriers.models import HostCarrier
 from catalog.models import Organization, Variant
 from seeds import factories
 from storefront import accounts
+from tests.api import described
+
+
+class Answer(HttpResponse):
+    """As the test client gives it."""
+
+    def json(self) -> Any:
+        return json.loads(self.content)
 
 
 @dataclass
@@ -25,24 +33,25 @@ class Caller:
     secret: str = ""
     client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
 
-    def call(self, method: str, path: str, body: Any = None, **headers: str) -> HttpResponse:
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         if self.secret:
             headers.setdefault("Authorization", f"Bearer {self.secret}")
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         content_type = headers.pop("Content-Type", "application/json")
         response = self.client.generic(method, path, raw, content_type=content_type, headers=headers)
-        return cast(HttpResponse, response)
+        described.check(method, path, body, response)
+        return cast(Answer, response)
 
-    def get(self, path: str, **headers: str) -> HttpResponse:
+    def get(self, path: str, **headers: str) -> Answer:
         return self.call("GET", path, **headers)
 
-    def put(self, path: str, body: Any, **headers: str) -> HttpResponse:
+    def put(self, path: str, body: Any, **headers: str) -> Answer:
         return self.call("PUT", path, body, **headers)
 
-    def post(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         return self.call("POST", path, body, **headers)
 
-    def delete(self, path: str, **headers: str) -> HttpResponse:
+    def delete(self, path: str, **headers: str) -> Answer:
         return self.call("DELETE", path, **headers)
 
 
@@ -115,8 +124,8 @@ def make_caller(db: None) -> Callable[[Organization], Caller]:
 
 def caller_of(vendor: Organization) -> Caller:
     at = clock.now()
-    _, secret = accounts.make_vendor_key(
-        vendor=vendor, label="test", by=factories.BUILDER, at=at, expires_at=at + timedelta(days=1)
+    _, secret = accounts.make_organization_key(
+        organization=vendor, label="test", by=factories.BUILDER, at=at, expires_at=at + timedelta(days=1)
     )
     return Caller(secret)
 

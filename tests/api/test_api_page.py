@@ -4,21 +4,28 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 from django.http import HttpResponse
 
 from authorization import clock
 from authorization.rules import REASON_CODES
 from seeds import factories
+from storefront.api import budgets, urls
 from storefront.api.problem_types import PROBLEM_TYPES
-from tests.api.conftest import Caller, caller_of
+from storefront.api.views import KeyedView
+from tests.api.conftest import Caller, SmallWorld, caller_of
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
+CONVENTIONS = (DOCS / "api-conventions.md").read_text(encoding="utf-8")
 BASE = "http://testserver"
+_VIEWS = [getattr(pattern.callback, "view_class", KeyedView) for pattern in urls.urlpatterns]
+NEEDING = {view for view in _VIEWS if view.needs_idempotency_key}
 
 
-def commands() -> list[list[str]]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+def commands(page: str = PAGE) -> list[list[str]]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
     lines = shlex.shlex("".join(blocks).replace("\\\n", " "), posix=True, punctuation_chars="\n")
     lines.whitespace = " \t"
     lines.whitespace_split = True
@@ -76,8 +83,31 @@ def test_the_session_leads_from_a_key_to_a_live_listing(db: None) -> None:
     assert (checked["kind"], checked["number"]["tac"]) == ("unknown_model", "00100001")
 
 
-def table_after(heading: str) -> list[list[str]]:
-    lines = PAGE.partition(heading)[2].partition("\n## ")[0].splitlines()
+def test_the_requests_of_the_conventions_are_answered(world: SmallWorld, api: Caller) -> None:
+    made, tried = (run(words, api.secret) for words in commands(CONVENTIONS))
+    assert (made.status_code, tried.status_code) == (201, 200)
+    [again, _] = (run(words, api.secret) for words in commands(CONVENTIONS))
+    assert again["Idempotent-Replayed"] == "true"
+
+
+def test_the_conventions_name_the_budgets_and_who_needs_a_key(settings: Any) -> None:
+    told = {
+        row[0].strip("`"): (row[2], row[3].strip("`")) for row in table_after("## Rate limits", CONVENTIONS)
+    }
+    assert told == {
+        name: (str(getattr(settings, setting)), f"CLEARLINE_{setting}")
+        for name, setting in budgets.SETTING_OF.items()
+    }
+    said = CONVENTIONS.partition("* `POST /v1/takedown-requests`")[2].partition("\n* ")[0]
+    needed = {str(p.pattern) for p in urls.urlpatterns if getattr(p.callback, "view_class", None) in NEEDING}
+    assert {path.replace("<int:claim_id>", "{id}") for path in needed} == {
+        "takedown-requests",
+        *re.findall(r"/v1/([a-z{}/-]+)", said),
+    }
+
+
+def table_after(heading: str, page: str = PAGE) -> list[list[str]]:
+    lines = page.partition(heading)[2].partition("\n## ")[0].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return rows[2:]
 

@@ -38,8 +38,9 @@ def test_what_a_vendor_does_and_what_is_done_to_it_stands_in_its_log(world: Smal
     api.delete("/v1/listings/A-1")
     outbox.stamp_positions()
     page = read(api)
-    assert [event["type"] for event in page["data"]] == ["listing.published", "listing.removed"]
-    published = page["data"][0]
+    types = ["listing.updated", "listing.published", "listing.removed"]
+    assert [event["type"] for event in page["data"]] == types
+    published = page["data"][1]
     assert published.keys() == {"id", "type", "timestamp", "position", "data"}
     assert published["timestamp"].endswith("Z")
     assert published["data"].keys() == {"sku", "host", "state", "reason_codes", "decision_id", "revision"}
@@ -107,7 +108,7 @@ def test_an_event_that_was_committed_late_comes_late_and_is_not_missed(
 
 def test_other_events_of_the_shop_are_no_business_of_a_vendor(world: SmallWorld, api: Caller) -> None:
     happen(world.vendor, event="vendor.to_tell")
-    happen(world.vendor, event="order.held")
+    happen(world.vendor, event="order.decision_due")
     assert read(api)["data"] == []
 
 
@@ -167,7 +168,7 @@ def test_a_page_costs_the_same_whatever_its_size(
 ) -> None:
     happen(world.vendor, 120)
     read(api)
-    # Key, newest position, what follows `after`, the page.
+    # Key, budget, newest position, what follows `after`, the page.
     for limit in (1, 100):
-        with django_assert_num_queries(4):
+        with django_assert_num_queries(5):
             read(api, after=1, limit=limit)

@@ -46,7 +46,7 @@ def test_a_method_that_the_path_lacks(api: Caller) -> None:
     response = api.post("/v1/listings", {})
     problem(response, 405, "method_not_allowed")
     assert response["Allow"] == "GET, HEAD, OPTIONS"
-    problem(api.call("PATCH", "/v1/listings/A-1", {}), 405, "method_not_allowed")
+    problem(api.call("PATCH", "/v1/me", {}), 405, "method_not_allowed")
     problem(api.post("/v1/problems"), 405, "method_not_allowed")
 
 
@@ -184,7 +184,7 @@ def test_parameters_that_are_no_text(world: SmallWorld, api: Caller) -> None:
 def test_options_and_head(world: SmallWorld, api: Caller) -> None:
     options = api.call("OPTIONS", "/v1/listings/A-1")
     assert options.status_code == 204
-    assert options["Allow"] == "GET, PUT, DELETE, HEAD, OPTIONS"
+    assert options["Allow"] == "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"
     head = api.call("HEAD", "/v1/variants?q=PX9&limit=1")
     assert head.status_code == 200
     assert head.content == b""

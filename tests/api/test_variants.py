@@ -19,6 +19,7 @@ def test_a_variant_is_shown_with_what_tells_it_apart(world: SmallWorld, api: Cal
         {
             "variant": "maker-px9-u1",
             "model_number": "PX9-U1",
+            "device": "px-9",
             "brand": "Maker",
             "marketing_name": "PX 9",
             "sales_version": "",

@@ -216,6 +216,6 @@ def test_a_list_costs_the_same_whatever_its_length(
     happen(world.vendor, 60)
     webhooks.fan_out(at=clock.now())
     for limit in (1, 50):
-        # Key, endpoint, page.
-        with django_assert_num_queries(3):
+        # Key, budget, endpoint, page.
+        with django_assert_num_queries(4):
             api.get(f"{path}?limit={limit}")

@@ -70,7 +70,7 @@ def test_a_publication_that_waited_for_an_edit_decides_on_the_new_terms():
         offers._save_under_fence(
             vendor=world.vendor,
             sku=world.listing.sku,
-            terms=terms_of(world, "used"),
+            terms_of=lambda _: terms_of(world, "used"),
             by=VENDOR,
             at=clock.now(),
             precondition=offers.always,

@@ -317,6 +317,7 @@ def test_a_world_that_moved_is_refused(build: Callable[[], Case]) -> None:
     make_hold(targets=[("listing", str(case.falls.listing.pk))], at=clock.now(), code="MEANWHILE")
     with pytest.raises(WorldMoved) as moved:
         confirm(case.change, digest=seen.digest, token=seen.token)
+    assert moved.value.preview is not None
     assert len(moved.value.preview.falls) == 0
 
 
@@ -511,6 +512,9 @@ def test_what_took_effect_unnoticed_can_be_undone(monkeypatch: pytest.MonkeyPatc
     outbox.pump(at=clock.now)
     assert state_of(world) == OfferState.LIVE
     assert not OutboxRow.objects.filter(event="authority.withdrawn").exists()
+    # Nor is that a lost event: the ledger says why there is none.
+    acts = LedgerEntry.objects.filter(subject_kind="revocation", subject_id=str(revocation.pk))
+    assert pending_changes.SETTLED_UNMET in acts.values_list("act", flat=True)
 
 
 @pytest.mark.parametrize("after_end", [timedelta(0), timedelta(days=1)])

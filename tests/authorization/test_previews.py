@@ -387,6 +387,7 @@ def test_a_digest_of_a_world_that_moved_is_refused_for_every_change(time):
     for change, digest in zip(changes, digests, strict=True):
         with pytest.raises(revocations.WorldMoved) as refused:
             make(change, digest, at)
+        assert refused.value.preview is not None
         assert refused.value.preview.digest == revocations.preview(change, at=at).digest != digest
     assert not Revocation.objects.exists()
 

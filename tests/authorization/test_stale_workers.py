@@ -131,6 +131,7 @@ def test_a_change_that_slips_in_between_preview_and_fence_is_noticed(monkeypatch
             by=DESK,
             at=clock.now(),
         )
+    assert moved.value.preview is not None
     assert not moved.value.preview.falls
     assert len(moved.value.preview.survives) == 1
     assert Revision.objects.order_by("-n")[0].reason == "agreement AG-LATE recorded", "nothing was revoked"

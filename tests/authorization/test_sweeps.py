@@ -22,6 +22,7 @@ from authorization import (
     offers,
     outbox,
     pending_changes,
+    reinstatements,
     revocations,
     sealing,
     sweeps,
@@ -138,6 +139,32 @@ def assert_fell_once(worlds, revocation):
 
 
 # --- planning ---------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_that_moved_nothing_on_nobodys_word_wakes_nobody():
+    """A second agreement for goods that are on sale already: decided again, nothing to tell."""
+    world = make_sellable()
+    outbox.pump()
+    told = OutboxRow.objects.filter(event="sweep.finished").count()
+    maker = world.variant.device.manufacturer
+    make_agreement(grantor=maker, grantee=world.vendor, conditions=["new"], at=clock.now())
+    outbox.pump()
+    sweep = Sweep.objects.latest("id")
+    assert sweeps.progress(sweep).decided == 1
+    assert sweep.finished_at is not None
+    assert OutboxRow.objects.filter(event="sweep.finished").count() == told
+    assert OutboxRow.objects.get(event="sweep.passed", payload__sweep_id=sweep.pk).handler == ""
+
+
+def test_a_hold_that_is_lifted_is_told_even_where_nothing_returns():
+    world = make_sellable()
+    first, second = (hold_vendor(world.vendor, code=code) for code in ("H-1", "H-2"))
+    outbox.pump()
+    told = set(OutboxRow.objects.filter(event="sweep.finished").values_list("event_id", flat=True))
+    reinstatements.undo(revocation=first, reason="over", is_mistake=False, by=DESK, at=clock.now())
+    outbox.pump()
+    assert ListingHost.objects.get(pk=world.offer.pk).state == OfferState.SUSPENDED, second
+    assert OutboxRow.objects.filter(event="sweep.finished").exclude(event_id__in=told).exists()
 
 
 def test_a_sweep_is_planned_piece_by_piece_while_chunks_are_worked_off(settings, monkeypatch):

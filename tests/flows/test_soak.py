@@ -9,13 +9,16 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db.models import F
 
-from authorization import clock, outbox
+from authorization import clock, ledger, outbox
+from authorization.actors import SYSTEM
 from authorization.clock import read_clock, write_clock
 from authorization.models import Delisting, LedgerEntry, OutboxRow, ReconcilerRun
+from authorization.pending_changes import SETTLED_UNMET
 from catalog.models import ListingHost, OfferState, Stock
 from seeds.factories import World, make_sellable
 from seeds.sandbox import commands
@@ -328,6 +331,18 @@ def test_an_act_without_its_event_and_a_revision_without_one_are_found(site: Sit
     found = problems("each act has its event", site)
     assert any("1 in the ledger, 0 events" in problem for problem in found)
     assert any("was announced to nobody" in problem for problem in found)
+
+
+def test_a_withdrawal_that_was_undone_on_its_day_before_anybody_met_it_lacks_no_event(site: Site):
+    row: dict[str, Any] = {
+        "subject_kind": "revocation", "subject_id": 10**6, "by": SYSTEM, "at": clock.now()
+    }  # fmt: skip
+    ledger.record(act="authority.withdrawn", **row)
+    assert problems("each act has its event", site) == [
+        "authority.withdrawn of 1000000: 1 in the ledger, 0 events"
+    ]
+    ledger.record(act=SETTLED_UNMET, **row)
+    assert problems("each act has its event", site) == []
 
 
 def test_an_order_that_was_acknowledged_and_is_gone_is_found(site: Site):

@@ -39,11 +39,12 @@ from seeds.factories import (
     make_policy,
     make_sellable,
 )
-from storefront import accounts, carts, orders
+from storefront import accounts, carts, orders, test_mode
 from storefront.admin.desk import say_reasons, site
 from storefront.carts import SHOP_REASONS
-from storefront.models import Cart, Notice, Order, RefusedCheckout, RemovalProof, VendorKey
+from storefront.models import Cart, Notice, Order, OrganizationKey, RefusedCheckout, RemovalProof, TestStore
 from storefront.roles import AUDITOR, CATALOG, DESK, ensure_roles
+from storefront.scopes import usual_scopes
 from tests.authorization.tampering import tampering
 from tests.storefront.conftest import check_out, place_hold, revoke_agreement
 
@@ -158,8 +159,8 @@ def busy_shop(provider):
         orders.hold_order(order=buy(world), reason="test", by=BOSS, at=clock.now())
         cart = Cart.objects.create(created_at=clock.now())
         carts.add_to_cart(cart=cart, offer=world.offer, plan=None, quantity=1, at=clock.now())
-        accounts.make_vendor_key(
-            vendor=world.vendor,
+        accounts.make_organization_key(
+            organization=world.vendor,
             label="stock",
             by=BOSS,
             at=clock.now(),
@@ -871,24 +872,66 @@ def test_a_device_cannot_change_hands_without_a_revision(world):
 
 
 def test_the_secret_of_a_key_is_shown_exactly_once(desk, world):
-    url = reverse("admin:storefront_vendorkey_add")
+    url = reverse("admin:storefront_organizationkey_add")
     expires = f"{clock.now() + timedelta(days=30):%Y-%m-%dT%H:%M:%S}"
 
-    made = desk.post(url, {"vendor": world.vendor.pk, "label": "stock system", "expires_at": expires})
+    made = desk.post(url, {"organization": world.vendor.pk, "label": "stock system", "expires_at": expires})
 
     (secret,) = set(re.findall(r"sk_live_[\w-]{20,}", made.content.decode()))
     assert "no-store" in made["Cache-Control"]
-    key = VendorKey.objects.get()
-    assert accounts.find_vendor_key(secret, clock.now()) == key
-    row = reverse("admin:storefront_vendorkey_change", args=[key.pk])
-    for later in (list_url(VendorKey), row, url):
+    key = OrganizationKey.objects.get()
+    assert accounts.find_organization_key(secret, clock.now()) == key
+    row = reverse("admin:storefront_organizationkey_change", args=[key.pk])
+    for later in (list_url(OrganizationKey), row, url):
         shown = page(desk.get(later))
         assert secret not in shown
         assert key.key_hash not in shown
     assert secret not in json.dumps(list(LedgerEntry.objects.values_list("evidence", flat=True)))
 
     assert desk.post(act_url(key, "revoke")).status_code == 302
-    assert accounts.find_vendor_key(secret, clock.now()) is None
+    assert accounts.find_organization_key(secret, clock.now()) is None
+
+
+def test_the_desk_says_what_a_key_opens_and_in_which_mode(desk, world):
+    url = reverse("admin:storefront_organizationkey_add")
+    maker = world.variant.device.manufacturer
+    typed = {"organization": maker.pk, "label": "legal", "expires_at": now_text(ago=-timedelta(days=30))}
+    wanted = typed | {"scopes": ["claims:read", "takedowns:write"]}
+    assert "name the representative that was verified" in page(desk.post(url, wanted))
+    assert "No key of a manufacturer has listings:write" in page(
+        desk.post(url, typed | {"scopes": "listings:write"})
+    )
+    assert not OrganizationKey.objects.exists()
+    made = desk.post(url, wanted | {"representative": "R. Presentative"})
+    assert "sk_live_" in page(made)
+    key = OrganizationKey.objects.get()
+    assert (key.scopes, key.representative) == (["claims:read", "takedowns:write"], "R. Presentative")
+    assert "sk_test_" in page(desk.post(url, typed | {"is_test": "on"}))
+    trial = OrganizationKey.objects.get(is_test=True)
+    assert trial.scopes == list(usual_scopes("manufacturer"))
+    shown = page(desk.get(reverse("admin:storefront_organizationkey_change", args=[key.pk])))
+    assert "claims:read, takedowns:write" in shown
+
+
+def test_the_desk_is_told_when_there_are_keys_enough(desk, world, monkeypatch):
+    monkeypatch.setattr(accounts, "MAX_KEYS", 1)
+    typed = {"organization": world.vendor.pk, "label": "stock", "expires_at": now_text(ago=-timedelta(days=30))}
+    url = reverse("admin:storefront_organizationkey_add")
+    assert "sk_live_" in page(desk.post(url, typed))
+    assert "1 keys in force; revoke one first" in page(desk.post(url, typed))
+    assert OrganizationKey.objects.count() == 1
+
+
+def test_a_test_store_is_begun_anew_at_the_desk(desk, world):
+    store = test_mode.store_of(world.vendor, at=clock.now())
+    TestStore.objects.filter(pk=store.pk).update(ahead_s=86_400)
+    assert f"{clock.now() + timedelta(days=1):%Y-%m-%d}" in page(desk.get(list_url(TestStore)))
+    assert desk.post(act_url(store, "begin_anew")).status_code == 302
+    anew = TestStore.objects.get()
+    assert anew.public_id != store.public_id
+    assert anew.ahead_s == 0
+    assert LedgerEntry.objects.get(act="test_store.begun_anew").actor.startswith("user:")
+    assert client_of(AUDITOR).post(act_url(store, "begin_anew")).status_code == 403
 
 
 def test_a_key_that_would_have_expired_is_refused_at_its_field(desk, world):
@@ -897,13 +940,13 @@ def test_a_key_that_would_have_expired_is_refused_at_its_field(desk, world):
         ("0216-01-01T00:00:00", "take a year from 1980 on"),
         ("9998-01-01T00:00:00", "at most five years"),
     ):
-        typed = {"vendor": world.vendor.pk, "label": "stock system", "expires_at": expires_at}
+        typed = {"organization": world.vendor.pk, "label": "stock system", "expires_at": expires_at}
 
-        shown = page(desk.post(reverse("admin:storefront_vendorkey_add"), typed))
+        shown = page(desk.post(reverse("admin:storefront_organizationkey_add"), typed))
 
         assert said in shown
         assert "stock system" in shown
-    assert not VendorKey.objects.exists()
+    assert not OrganizationKey.objects.exists()
 
 
 def test_a_draft_is_edited_and_published_by_a_person(desk, world):

@@ -801,7 +801,7 @@ def test_spans_are_said_in_words(seconds, said):
         ("storefront_webhookendpoint", "previous_secret__contains"),
         ("storefront_waitlistentry", "token__startswith"),
         ("storefront_waitlistentry", "email__startswith"),
-        ("storefront_vendorkey", "key_hash__startswith"),
+        ("storefront_organizationkey", "key_hash__startswith"),
     ],
 )
 def test_no_secret_can_be_guessed_by_filtering(admin_client: Any, page: str, lookup: str) -> None:

@@ -496,7 +496,7 @@ def test_the_secret_of_a_carriers_key_is_shown_once_and_revoking_acts_at_once(no
     key = CarrierKey.objects.get()
     assert (key.is_desk, key.is_lab, key.is_approver) == (False, True, False)
     assert accounts.find_carrier_key(secret, clock.now()) == key
-    assert accounts.find_vendor_key(secret, clock.now()) is None
+    assert accounts.find_organization_key(secret, clock.now()) is None
     for url in (list_url(CarrierKey), reverse("admin:storefront_carrierkey_change", args=[key.pk])):
         assert secret not in page(desk.get(url))
         assert key.key_hash not in page(desk.get(url))

@@ -476,8 +476,8 @@ def raise_it(error: Exception) -> Any:
 
 def key_of(world: World) -> str:
     at = clock.now()
-    _, secret = accounts.make_vendor_key(
-        vendor=world.vendor,
+    _, secret = accounts.make_organization_key(
+        organization=world.vendor,
         label="test",
         by=Actor("user", "desk"),
         at=at,

@@ -440,7 +440,7 @@ def test_the_buyer_is_told_once_what_is_off_and_what_comes(two_lines, world):
     (message,) = messages_to(two_lines, "order.partly_refunded")
     assert "398.00 USD of your payment is given back. The rest of it ships as ordered." in message.body
     assert not messages_to(two_lines, "order.released").exists()
-    assert OutboxRow.objects.filter(event="order.released", handler="").count() == 1
+    assert OutboxRow.objects.filter(event="order.released").exclude(handler="").count() == 1
     assert [sent.to for sent in mail.outbox if "in part" in sent.subject] == [["ada@example.com"]]
 
 

@@ -18,7 +18,7 @@ from authorization.models import Delisting, LedgerEntry, PendingChange, Revocati
 from authorization.revocations import RevokeAgreement
 from carriers.models import HostCarrier
 from catalog.models import ListingHost, OfferState, Organization, Variant
-from seeds.factories import make_sellable
+from seeds.factories import make_equipment, make_sellable
 from storefront import audit, carts, messages, proofs, withdrawals
 from storefront.models import Cart, RemovalProof, SentMessage
 from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement
@@ -117,8 +117,9 @@ def test_nothing_on_sale_is_a_proof_as_well(world):
 
 
 def test_a_sweep_without_a_revocation_proves_nothing(world):
+    make_equipment(variant=world.variant, at=clock.now())
     outbox.pump()
-    sweep = Sweep.objects.earliest("pk")
+    sweep = Sweep.objects.get()
 
     proofs.issue_proof(
         payload={"sweep_id": sweep.pk, "revocation_id": None}, event_id=uuid4(), at=clock.now()

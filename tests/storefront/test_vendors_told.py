@@ -44,7 +44,7 @@ def test_one_mail_names_every_offer_with_reasons_and_the_event_id(world):
     logged = {row.event_id for row in events.events_of(world.vendor.pk).filter(event="listing.suspended")}
     assert logged == set(Delisting.objects.values_list("decision_id", flat=True))
     assert "up to the manufacturer" in message.body
-    assert "/v1/problems/listing_not_authorized#AGREEMENT_REVOKED" in message.body
+    assert "/v1/reasons/AGREEMENT_REVOKED" in message.body
 
 
 def test_what_the_reasons_mean_and_what_to_do_stands_for_each_reason(world):

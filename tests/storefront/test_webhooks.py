@@ -575,7 +575,7 @@ def test_a_vendor_has_a_bounded_number_of_endpoints(vendor: Organization) -> Non
 
 def test_unknown_event_types_are_refused(vendor: Organization) -> None:
     with pytest.raises(InvalidEndpoint) as refusal:
-        endpoint_of(vendor, "https://hooks.example/", event_types=["order.held"])
+        endpoint_of(vendor, "https://hooks.example/", event_types=["vendor.to_tell"])
     assert refusal.value.field == "event_types"
 
 

@@ -545,6 +545,8 @@ def test_each_vendor_gets_one_message_with_its_own_offers(world):
     )
     make_approval(host=world.host, variant=second, at=clock.now(), code="CA-2nd")
     third = make_listing(world, second, "SKU-2nd")
+    # The sweeps of what was just recorded would come first, and be told of apart.
+    react()
 
     place_hold(("host", world.host.pk))
     react()

@@ -1,0 +1,151 @@
+"""/v1/orders: what a vendor sold, what of it is to be shipped, and that it was."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from uuid import UUID
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog.models import Variant
+from storefront import events, fulfilment, orders
+from storefront.api.fields import Members, OneOf, Pattern, Since, read_body
+from storefront.api.orders_shapes import OrderShape, OrdersShape
+from storefront.api.pagination import PageQuery, read_page
+from storefront.api.problems import Problem
+from storefront.api.times import rfc3339
+from storefront.api.views import VendorView
+from storefront.models import Order, OrderLine
+from storefront.orders import InvalidOrderMove
+
+State = Order.State
+
+
+class OrdersQuery(PageQuery):
+    state = OneOf(choices=State.values, required=False)
+    updated_since = Since(required=False)
+
+
+class ShipBody(Members):
+    # Both stand in a mail to the buyer: nothing in them makes a link.
+    carrier = Pattern(
+        r"\w[\w &'().+-]{0,63}", "Name who carries the parcel, in up to 64 letters and digits, e.g. UPS."
+    )
+    tracking_number = Pattern(
+        r"[A-Za-z0-9][A-Za-z0-9 -]{0,99}",
+        "Give the number by which the parcel is followed: up to 100 letters, digits, spaces and hyphens.",
+    )
+
+
+class OrdersView(VendorView):
+    """The orders with goods of yours, oldest first. Give `synced_to` as `updated_since` the next time."""
+
+    scopes: ClassVar = {"GET": "orders:read"}
+    queries: ClassVar = {"GET": OrdersQuery}
+    answers: ClassVar = {"GET": {200: OrdersShape}}
+    problems: ClassVar = {"GET": ("events_expired",)}
+
+    def get(self, request: Request) -> Response:
+        vendor = self.caller.vendor
+        rows, newest = fulfilment.orders_of(vendor), events.newest_position()
+        if "updated_since" in self.query:
+            after, newest = events.sync_window(self.query["updated_since"], at=self.at)
+            rows = fulfilment.told_since(rows, vendor, after=after)
+        if "state" in self.query:
+            rows = fulfilment.in_state(rows, self.query["state"])
+        page = read_page(rows, self.query, bound_to=["orders", vendor.pk], carry=lambda: newest)
+        return Response({**page.as_json(present_orders(page.rows)), "synced_to": str(page.carried)})
+
+
+class OrderView(VendorView):
+    """What the calls on one order share."""
+
+    def get_order(self, order_id: UUID) -> Order:
+        order = fulfilment.orders_of(self.caller.vendor).filter(public_id=order_id).first()
+        if order is None:
+            raise Problem("not_found", "You have no order of this id.")
+        return order
+
+    def show(self, order_id: UUID) -> dict[str, Any]:
+        return present_orders([self.get_order(order_id)])[0]
+
+
+class OneOrderView(OrderView):
+    """One order with goods of yours: your lines, and where they go while they are to be shipped."""
+
+    scopes: ClassVar = {"GET": "orders:read"}
+    answers: ClassVar = {"GET": {200: OrderShape}}
+
+    def get(self, request: Request, order_id: UUID) -> Response:
+        return Response(self.show(order_id))
+
+
+class ShipView(OrderView):
+    """Say that all that is left of your goods in this order was handed to a carrier. Said again, it changes nothing."""
+
+    scopes: ClassVar = {"POST": "orders:write"}
+    bodies: ClassVar = {"POST": ShipBody}
+    answers: ClassVar = {"POST": {200: OrderShape}}
+    problems: ClassVar = {"POST": ("invalid_transition",)}
+
+    def post(self, request: Request, order_id: UUID) -> Response:
+        order, vendor = self.get_order(order_id), self.caller.vendor
+        parcel = read_body(request, ShipBody)
+        try:
+            orders.ship_part(order=order, vendor=vendor, **parcel, by=self.caller.actor, at=self.at)
+        except InvalidOrderMove as error:
+            raise Problem("invalid_transition", str(error)) from error
+        return Response(self.show(order_id))
+
+
+def present_orders(rows: list[Order]) -> list[dict[str, Any]]:
+    """Orders from `fulfilment.orders_of`, in their order."""
+    lines = [line for order in rows for line in own_lines(order)]
+    # As sold: its listing may have been edited since.
+    variants = Variant.objects.in_bulk({line.decision.question["variant_id"] for line in lines})
+    return [_present(order, variants) for order in rows]
+
+
+def own_lines(order: Order) -> list[OrderLine]:
+    found: list[OrderLine] = order.own_lines  # type: ignore[attr-defined]
+    return found
+
+
+def _present(order: Order, variants: Mapping[int, Variant]) -> dict[str, Any]:
+    state: str = order.vendor_state  # type: ignore[attr-defined]
+    [sent] = order.own_shipments or [None]  # type: ignore[attr-defined]
+    is_held = state == State.HELD
+    return {
+        "id": str(order.public_id),
+        "state": state,
+        "placed_at": rfc3339(order.sold_at),
+        "held_at": rfc3339(order.held_at) if is_held and order.held_at else None,
+        "decide_by": rfc3339(order.decide_by) if is_held and order.decide_by else None,
+        "lines": [
+            _present_line(line, variants[line.decision.question["variant_id"]]) for line in own_lines(order)
+        ],
+        # Whoever ships nothing has no use for where somebody lives.
+        "ship_to": {"name": order.buyer_name, "address": order.ship_to} if state == State.PLACED else None,
+        "shipment": None
+        if sent is None
+        else {
+            "carrier": sent.carrier,
+            "tracking_number": sent.tracking_number,
+            "shipped_at": rfc3339(sent.shipped_at),
+        },
+    }
+
+
+def _present_line(line: OrderLine, variant: Variant) -> dict[str, Any]:
+    return {
+        "sku": line.listing.sku,
+        "variant": variant.slug,
+        "model_number": variant.model_number,
+        "condition": line.decision.question["condition"],
+        "host": line.offer.host.code,
+        "plan": line.plan.name if line.plan else None,
+        "quantity": line.quantity,
+        "refunded_quantity": line.refunded_quantity,
+        "price": {"amount": f"{line.price_amount:.2f}", "currency": line.price_currency},
+        "decision_id": str(line.decision_id),
+    }
