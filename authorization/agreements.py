@@ -278,6 +278,8 @@ def unrevoke_under_fence(*, fact: Fact, revision: Revision, by: Actor, at: datet
     scope = scope_of(version)
     _write(head=fact, revision=revision, fields=fields, scope=scope)
     _publish("agreement.revocation_cancelled", fact, revision, by, at, reason, fields, scope)
+    # A warning that came due meanwhile found it revoked, and asked for none behind it.
+    announce_next_warning(fact_id=fact.pk, valid_until=fields["valid_until"], after=at, at=at)
 
 
 def reopen_under_fence(

@@ -247,6 +247,7 @@ def _refuse_withdrawn_since(act: _Act) -> None:
 
 
 def _reopened(act: _Act, version: AgreementVersion) -> Fact:
+    _refuse_held(act)
     terms = act.part if isinstance(act.part, agreements.NarrowerTerms) else None
     return agreements.reopen_under_fence(version=version, code=_free_code(act.fact), terms=terms, **act.stamp)
 
@@ -316,6 +317,7 @@ def _approval_before(act: _Act) -> ApprovalVersion:
 
 
 def _equipment(act: _Act) -> Fact:
+    _refuse_held(act)
     version = EquipmentVersion.objects.select_related("head", "variant").get(
         head=act.fact, rev_to__isnull=True
     )

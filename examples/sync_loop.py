@@ -116,7 +116,9 @@ def follow(shop: Shop, database: sqlite3.Connection) -> int:
         changed = dict.fromkeys(subject for event in page["data"] if (subject := subject_of(event)))
         found = [(table, name, read(shop, table, name)) for table, name in changed]
         # An order has moved the stock of what was ordered.
-        sold = {line["sku"] for table, _, body in found if table == "orders" and body for line in body["lines"]}
+        sold = {
+            line["sku"] for table, _, body in found if table == "orders" and body for line in body["lines"]
+        }
         again = [sku for sku in sorted(sold) if ("listing", sku) not in changed]
         found += [("listing", sku, read(shop, "listing", sku)) for sku in again]
         database.execute("BEGIN")

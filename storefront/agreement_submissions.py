@@ -19,7 +19,7 @@ from authorization.acceptances.evidence import MAX_BYTES, content_type_of
 from authorization.actors import Actor
 from authorization.doors import check_instant, clean_text
 from authorization.facts import InvalidFact
-from authorization.models import AgreementVersion, Assurance, Fact, ScopeTerm
+from authorization.models import AgreementVersion, Assurance, Fact, HoldTarget, ScopeTerm
 from authorization.rules import ALL
 from authorization.transactions import one_transaction
 from carriers.versions import FOREVER
@@ -300,6 +300,7 @@ def _put_on_record(row: AgreementSubmission, *, assurance: str, note: str, by: A
             return row.agreement
         # Of one that has ended, or was verified while its renewal is only claimed: what was verified must not last
         # longer on a claim. The terms are those of now, for it may cover less than when it was submitted.
+        _refuse_suspended(row.agreement, row.code, at=at)
         terms = _terms_of(version) | {"valid_from": max(version.valid_until, row.valid_from)}
     return agreements.record_agreement(
         code=row.code,
@@ -312,6 +313,24 @@ def _put_on_record(row: AgreementSubmission, *, assurance: str, note: str, by: A
         by=by,
         at=at,
     )
+
+
+def _refuse_suspended(fact: Fact, code: str, *, at: datetime) -> None:
+    """A hold names the record that it suspends, and would not name a new one in its place."""
+    suspends = HoldTarget.objects.select_related("version__head").filter(
+        version__rev_to=None,
+        version__released_at=None,
+        version__valid_until__gt=at,
+        part=0,
+        dimension=HoldTarget.Dimension.FACT,
+        value=str(fact.pk),
+    )
+    target = suspends.first()
+    if target is not None:
+        raise SubmissionRefused(
+            f"{target.version.head.code} suspends {fact.code}, and would not suspend {code}. Release it first, or "
+            "decline this."
+        )
 
 
 def _terms_of(version: AgreementVersion) -> dict[str, Any]:

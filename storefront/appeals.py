@@ -16,7 +16,15 @@ from authorization import holds
 from authorization.actors import Actor
 from authorization.decisions import decide_offers
 from authorization.facts import InvalidFact
-from authorization.models import AgreementVersion, Decision, Delisting, HoldVersion, Revocation, Sweep
+from authorization.models import (
+    AgreementVersion,
+    Decision,
+    Delisting,
+    HoldTarget,
+    HoldVersion,
+    Revocation,
+    Sweep,
+)
 from authorization.transactions import one_transaction
 from catalog.models import ListingHost, OfferState, Organization
 from storefront import cases, takedowns, withdrawals
@@ -119,9 +127,12 @@ def cause_of_agreement(party: Organization, *, code: str) -> Cause | None:
     version = AgreementVersion.objects.current().filter(parties, head__code=code).first()
     if version is None:
         return None
-    revocation = Revocation.objects.filter(fact=version.head).order_by("-id").first()
-    if revocation is None:
-        revocation = _on_records([code])
+    # Its own, or the hold that suspends it.
+    suspends = HoldTarget.objects.filter(
+        version__rev_to=None, version__released_at=None, part=0, dimension="fact", value=str(version.head_id)
+    )
+    named = Q(fact=version.head) | Q(fact__in=suspends.values("version__head"))
+    revocation = Revocation.objects.filter(named).order_by("-id").first()
     if revocation is None:
         raise NothingToAppeal(f"{code} was neither revoked nor narrowed nor suspended.")
     return Cause(subject=f"Appeal: agreement {code}", revocation=revocation)

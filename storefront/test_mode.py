@@ -26,6 +26,8 @@ from storefront.models import OrganizationKey, TestStore
 
 # Of one advance. Who wants to see more asks again.
 LONGEST_ADVANCE = timedelta(days=366)
+# Ahead of the shop's clock in all: what is dated from there must still be a date.
+FURTHEST = timedelta(days=36_525)
 # Noting when a store was used costs a write; once a minute is enough.
 USE_NOTED_EVERY = timedelta(minutes=1)
 # A store that nobody used for so long is given up; the next call finds a new one.
@@ -184,6 +186,10 @@ def advance_clock(*, store: TestStore, to: datetime, by: Actor, at: datetime) ->
         if to > now + LONGEST_ADVANCE:
             raise InvalidAdvance(
                 f"Move it by at most {LONGEST_ADVANCE.days} days at a time: to {_say(now + LONGEST_ADVANCE)}."
+            )
+        if to > at + FURTHEST:
+            raise InvalidAdvance(
+                f"The clock goes to {_say(at + FURTHEST)} and no further; begin the test store anew."
             )
         locked.advancing_to = to
         locked.save(update_fields=["advancing_to"])

@@ -202,7 +202,9 @@ class SentDocument:
 def read_document(request: Request, query: Mapping[str, Any]) -> SentDocument:
     """Raises Problem."""
     sent = read_upload(request, query, DocumentFields)
-    return SentDocument(sent.name, sent.content, sent.fields.get("valid_until"))
+    # Beside a form it may stand in the query as well, where mails and links name it.
+    until = sent.fields.get("valid_until") or query.get("valid_until")
+    return SentDocument(sent.name, sent.content, until)
 
 
 def _read_parties(

@@ -27,9 +27,11 @@ class OrdersQuery(PageQuery):
 
 
 class ShipBody(Members):
-    # Both stand in a mail to the buyer: nothing in them makes a link.
+    # Both stand in a mail to the buyer: nothing in them makes a link, so that a dot ends a word.
     carrier = Pattern(
-        r"\w[\w &'().+-]{0,63}", "Name who carries the parcel, in up to 64 letters and digits, e.g. UPS."
+        r"\w[\w&'()+-]*\.?( [\w&'()+-]+\.?)*",
+        "Name who carries the parcel, in up to 64 letters, digits and single spaces, e.g. UPS.",
+        max_length=64,
     )
     tracking_number = Pattern(
         r"[A-Za-z0-9][A-Za-z0-9 -]{0,99}",

@@ -18,7 +18,7 @@ from storefront.api.rights import ClaimantView, representative_of
 from storefront.api.rights_shapes import MadeTakedownRequestShape, TakedownRequestShape
 from storefront.api.shapes import page_of
 from storefront.api.times import rfc3339
-from storefront.cases import LONGEST_MESSAGE
+from storefront.cases import LONGEST_MESSAGE, CaseRefused
 from storefront.models import TakedownRequest
 from storefront.takedowns import MOST_NAMES, REASONS, Goods, TakedownRefused, Wanted
 
@@ -215,7 +215,7 @@ class LiftView(TakedownView):
                 takedowns.let_through(request=found, **body, by=by, at=self.at)
             else:
                 takedowns.lift(request=found, reason=body["reason"], by=by, at=self.at)
-        except TakedownRefused as error:
+        except (TakedownRefused, CaseRefused) as error:
             raise Problem("invalid_transition", str(error)) from error
         return Response(present_requests([self.get_request(request_id)])[0])
 

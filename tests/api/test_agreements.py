@@ -342,6 +342,14 @@ def test_a_paper_with_an_end_submits_the_renewal_in_one_call(world, newcomer, en
     body = problem(attach(api, "AG-END"), 400, "invalid_request")
     assert pointers(body) == {"/valid_until"}
     until = rfc(world.at + timedelta(days=400))
+    # As the mail says it: with the end in the query, also beside a form.
+    form = encode_multipart("x", {"file": SimpleUploadedFile("letter.pdf", PDF)})
+    tried = api.post(
+        f"{PATH}/AG-END/documents?valid_until={until}&validate_only=true",
+        form,
+        **{"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    assert tried.status_code == 200, tried.content
     made = attach(api, "AG-END", valid_until=until)
     assert made.status_code == 201, made.content
     row = AgreementSubmission.objects.get()

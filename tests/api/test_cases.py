@@ -9,15 +9,17 @@ from django.core import mail
 
 from authorization import clock, outbox
 from authorization.actors import Actor
+from authorization.changes import PlaceHold
 from authorization.facts import InvalidFact
-from authorization.models import LedgerEntry, OutboxRow, Revocation
+from authorization.models import AgreementVersion, LedgerEntry, OutboxRow, Revocation
 from authorization.revocations import RevokeAgreement
+from catalog.models import Listing
 from seeds import factories
-from storefront import appeals, cases
+from storefront import appeals, cases, withdrawals
 from storefront.appeals import Remedy
 from storefront.cases import CaseRefused
 from storefront.models import Case, CaseMessage, SentMessage, TakedownRequest
-from tests.api.claimants import Incident, ask, make_incident, post, react, read, speaker
+from tests.api.claimants import Incident, ask, make_incident, post, react, read, reread, speaker
 from tests.api.conftest import Caller, pointers, problem
 from tests.storefront.conftest import withdraw
 
@@ -122,6 +124,44 @@ def test_an_appeal_is_heard_and_what_it_wins_comes_back(
         "sku": "SKU-MI-4",
         "host": "tmobile",
     }
+
+
+def test_what_an_appeal_wins_is_the_offer_as_it_was_refused(
+    incident: Incident, omni: Caller, stopped: dict[str, Any]
+) -> None:
+    """Not whatever the vendor makes of the listing later."""
+    decide(appeal(omni)["code"], "partly", Remedy.LET_THROUGH)
+    react()
+    assert "mi-4" in incident.live()
+    listing = incident.offers["mi-4"].listing
+    Listing.objects.filter(pk=listing.pk).update(variant=incident.offers["mi-3"].listing.variant)
+    incident.offers["mi-4"] = reread(incident.offers["mi-4"])
+    assert incident.on_sale() == {"m2-note", "m2-note on att"}
+
+
+def test_a_suspended_agreement_is_appealed_and_its_hold_outlives_an_undone_revocation(
+    incident: Incident, omni: Caller
+) -> None:
+    version = AgreementVersion.objects.filter(grantee=incident.omni, grantor=incident.xiaomi).first()
+    assert version is not None
+    suspends = PlaceHold(
+        code="H-1",
+        placed_by="the shop",
+        reason_code="SHOP_REVIEW",
+        note="",
+        targets=(("fact", str(version.head_id)),),
+    )
+    withdraw(suspends)
+    sold = incident.on_sale()
+    body = {"agreement": version.head.code, "statement": "It is ours."}
+    case = Case.objects.select_related("revocation").get(code=appeal(omni, body)["code"])
+    assert case.revocation == Revocation.objects.get(kind=Revocation.Kind.HOLD)
+
+    withdraw(RevokeAgreement(version.head_id, "AGREEMENT_TERMINATED"))
+    revoked = Revocation.objects.get(kind=Revocation.Kind.AGREEMENT)
+    with pytest.raises(InvalidFact, match="H-1 suspends"):
+        withdrawals.undo(revocation=revoked, reason="Wrong", is_mistake=True, by=DESK, at=clock.now())
+    assert incident.on_sale() == sold
 
 
 def test_the_mails_bear_the_ids_of_the_events(

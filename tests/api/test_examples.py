@@ -211,6 +211,30 @@ def test_after_too_long_an_absence_all_is_read_anew(api: Caller, world: SmallWor
     database.close()
 
 
+def test_what_an_order_did_to_the_stock_is_read_too(tmp_path: Path) -> None:
+    answers = {
+        "/v1/events": {
+            "data": [{"type": "order.placed", "data": {"order_id": "7", "state": "placed"}}],
+            "next_cursor": "2",
+            "has_more": False,
+        },
+        "/v1/orders/7": {"id": "7", "lines": [{"sku": "A", "quantity": 2}]},
+        "/v1/listings/A": {"sku": "A", "status": "LIVE", "on_hand": 3},
+    }
+
+    class Scripted(loop.Shop):  # type: ignore[name-defined]
+        def get(self, path: str, **query: Any) -> Any:
+            return answers[path]
+
+    database = loop.open_copy(str(tmp_path / "copy.sqlite3"))
+    loop.put(database, "listing", "A", {"sku": "A", "status": "LIVE", "on_hand": 5})
+    database.execute("INSERT INTO place VALUES ('1')")
+    loop.go_round(Scripted("http://unused", "unused"), database)
+    [kept_listing] = database.execute("SELECT body FROM listing").fetchall()
+    assert json.loads(kept_listing[0])["on_hand"] == 3
+    database.close()
+
+
 def test_the_loop_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(Handler, "do_GET", Handler.do_POST, raising=False)

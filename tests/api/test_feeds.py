@@ -236,7 +236,9 @@ def test_price_and_stock_and_publishing_by_feed(world: SmallWorld, api: Caller) 
     ]
     feed = ended(api, send(api, [*rows, {"sku": "C"}], "?kind=inventory"))
     assert [row["outcome"] for row in rows_of(api, feed)] == ["UPDATED", "BLOCKED", "DATA_ERROR", "UNCHANGED"]
-    assert "CARRIER_NOT_APPROVED" in {issue["code"] for issue in rows_of(api, feed)[1]["issues"]}, "BLOCKED says why"
+    assert "CARRIER_NOT_APPROVED" in {issue["code"] for issue in rows_of(api, feed)[1]["issues"]}, (
+        "BLOCKED says why"
+    )
     assert json.loads(api.get("/v1/listings/A").content)["price"]["amount"] == "150.00"
     assert Stock.objects.get(listing__sku="B").on_hand == 0
 

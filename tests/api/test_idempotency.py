@@ -185,7 +185,7 @@ def test_what_the_first_has_done_meanwhile_is_no_refusal_of_the_second(
     find = idempotency.find
 
     def refuse(self: Any, request: Any) -> None:
-        raise Problem("invalid_transition", "That is done already.")
+        raise Problem("limit_reached", "That is done already.")
 
     first = send(api, "one")
     answers = [None]
@@ -194,7 +194,7 @@ def test_what_the_first_has_done_meanwhile_is_no_refusal_of_the_second(
     again = send(api, "one")
     assert (first.status_code, again.status_code) == (201, 201)
     assert again["Idempotent-Replayed"] == "true"
-    problem(send(api, "two"), 409, "invalid_transition")
+    problem(send(api, "two"), 409, "limit_reached")
 
 
 def test_what_is_rehearsed_before_it_is_done_takes_a_key_too(world: SmallWorld) -> None:

@@ -213,11 +213,11 @@ def test_takedowns_stay_with_the_representative_that_was_verified(world: SmallWo
     plain = key_with(maker, "keys:write", "claims:read", representative="R. Presentative")
     problem(plain.post("/v1/keys", wanted), 403, "missing_scope")
     # Nor is it had by replacing: what the named one may say for its organization, the other may not.
-    wanted = {"label": "grants", "scopes": ["agreements:write"]}
     at = clock.now()
     speaker, _ = accounts.make_organization_key(
         organization=maker,
-        **wanted,
+        label="grants",
+        scopes=["agreements:write"],
         by=factories.BUILDER,
         at=at,
         expires_at=at + timedelta(days=1),

@@ -499,3 +499,32 @@ def test_the_list_asks_as_much_for_many_as_for_few(incident: Incident, xiaomi: C
     page = read(xiaomi.get(f"{ALL}?limit=3&state=in_force"))
     rest = read(xiaomi.get(f"{ALL}?limit=3&state=in_force&cursor={page['next_cursor']}"))
     assert (len(page["data"]), len(rest["data"])) == (3, 1)
+
+
+def test_a_vendor_that_was_let_through_is_stopped_by_saying_so_again(
+    incident: Incident, xiaomi: Caller
+) -> None:
+    slug = incident.omni.slug
+    goods = {"brands": ["xiaomi"], "vendors": [slug]}
+    said = read(ask(xiaomi, goods, reason="MANUFACTURER_DISCLAIMS"), 201)
+    read(post(xiaomi, f"{ALL}/{said['id']}/lift", {"reason": "A letter came.", "vendors": [slug]}))
+    react()
+    assert incident.live() == XIAOMIS | MEIZUS
+    claim = f"/v1/claims/{incident.offers['mi-4'].pk}/disclaim"
+    again = read(post(xiaomi, claim, {"statement": "It was forged."}), 201)
+    assert (again["stopped"]["offers"], again["unchanged"]) == (3, False)
+    assert incident.on_sale() == {"mi-4 of honest", *MEIZUS}
+    assert read(ask(xiaomi, goods, reason="MANUFACTURER_DISCLAIMS"))["id"] == again["id"]
+
+
+def test_a_case_that_was_closed_meanwhile_is_no_crash(
+    incident: Incident, xiaomi: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = read(ask(xiaomi, {"brands": ["xiaomi"]}, reason="MANUFACTURER_DISCLAIMS"), 201)
+
+    def closed(**_: Any) -> Case:
+        raise cases.CaseRefused("It was closed.")
+
+    monkeypatch.setattr(cases, "close", closed)
+    problem(post(xiaomi, f"{ALL}/{said['id']}/lift", {"reason": "They stopped."}), 409, "invalid_transition")
+    assert read(xiaomi.get(f"{ALL}/{said['id']}"))["is_stopping"]

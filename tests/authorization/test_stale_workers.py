@@ -1,15 +1,28 @@
 """A worker that thought before the world moved cannot write what is no longer true (I11)."""
 
 from functools import partial
+from typing import Any
 
 import pytest
+from django.db import transaction
 
-from authorization import clock, decisions, delisting, fence, holds, offers, outbox, revocations, sweeps
+from authorization import (
+    clock,
+    decisions,
+    delisting,
+    fence,
+    holds,
+    listing_batches,
+    offers,
+    outbox,
+    revocations,
+    sweeps,
+)
 from authorization.actors import Actor
 from authorization.models import Delisting, Fact, OutboxRow, Revision, SweepChunk
 from authorization.revocations import PlaceHold, RevokeAgreement
 from catalog.models import ListingHost, OfferState
-from seeds.factories import make_agreement, make_sellable
+from seeds.factories import make_agreement, make_sellable, make_terms
 
 pytestmark = pytest.mark.django_db
 
@@ -100,6 +113,24 @@ def test_saving_and_publishing_decide_under_the_fence(monkeypatch):
     offers.publish_listing(listing=world.listing, by=DESK, at=clock.now())
     assert held
     assert all(held)
+
+
+def test_many_listings_at_once_are_decided_under_the_fence_too(monkeypatch):
+    world = make_sellable()
+    held: list[bool] = []
+    for name in ("answers_in", "decide_offers"):
+        monkeypatch.setattr(decisions, name, noting_the_fence(held, getattr(decisions, name)))
+    told: dict[str, Any] = {"vendor": world.vendor, "by": DESK, "at": clock.now()}
+    terms = make_terms(variant=world.variant, hosts=[world.host])
+    for act in (
+        lambda: listing_batches.save_listings(rows={"NEW": terms}, **told),
+        lambda: listing_batches.publish_listings(skus=["NEW"], **told),
+    ):
+        with transaction.atomic():
+            act()
+        assert held
+        assert all(held)
+        held.clear()
 
 
 def test_a_change_that_slips_in_between_preview_and_fence_is_noticed(monkeypatch):

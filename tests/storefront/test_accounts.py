@@ -162,6 +162,13 @@ def test_a_rotation_does_not_prolong_the_old_key(vendor):
     assert key.expires_at == before
 
 
+def test_a_key_that_is_replaced_while_it_is_looked_for_is_not_told_of(vendor):
+    key, _ = make(vendor, days=20)
+    accounts.rotate_organization_key(key=key, overlap=timedelta(hours=2), by=DESK, at=clock.now())
+    OrganizationKey.objects.filter(pk=key.pk).update(created_at=clock.now() - timedelta(days=30))
+    assert not keys_told._announce(OrganizationKey, key.pk, clock.now())
+
+
 # --- what is told of keys ---------------------------------------------------------------------------------------
 
 

@@ -915,7 +915,11 @@ def test_the_desk_says_what_a_key_opens_and_in_which_mode(desk, world):
 
 def test_the_desk_is_told_when_there_are_keys_enough(desk, world, monkeypatch):
     monkeypatch.setattr(accounts, "MAX_KEYS", 1)
-    typed = {"organization": world.vendor.pk, "label": "stock", "expires_at": now_text(ago=-timedelta(days=30))}
+    typed = {
+        "organization": world.vendor.pk,
+        "label": "stock",
+        "expires_at": now_text(ago=-timedelta(days=30)),
+    }
     url = reverse("admin:storefront_organizationkey_add")
     assert "sk_live_" in page(desk.post(url, typed))
     assert "1 keys in force; revoke one first" in page(desk.post(url, typed))

@@ -8,9 +8,10 @@ from django.contrib.auth.models import Group
 from django.core import mail
 from django.urls import reverse
 
-from authorization import agreements, clock, revocations
+from authorization import agreements, clock, pending_changes, revocations
+from authorization.changes import PlaceHold
 from authorization.facts import InvalidFact
-from authorization.models import AgreementVersion, Assurance, Fact, LedgerEntry, OutboxRow
+from authorization.models import AgreementVersion, Assurance, Fact, LedgerEntry, OutboxRow, PendingChange
 from authorization.revocations import RevokeAgreement
 from catalog.models import Organization
 from seeds import factories
@@ -291,6 +292,44 @@ def test_what_was_renewed_or_revoked_is_not_warned_of(maker, vendor):
     assert events("agreement.expiring") == []
     tell("agreement.to_warn", until + timedelta(days=271))
     assert [each.payload["code"] for each in events("agreement.expiring")] == [renewed.code]
+
+
+def test_a_revocation_that_was_cancelled_leaves_the_warnings(maker, vendor):
+    now = clock.now()
+    until = now + timedelta(days=10)
+    fact = factories.make_agreement(
+        grantor=maker, grantee=vendor, at=now - timedelta(days=30), valid_until=until
+    )
+    _withdraw(RevokeAgreement(fact.pk, "AGREEMENT_TERMINATED"), effective_at=until - timedelta(days=2))
+    # The first comes due while it is to be revoked.
+    tell("agreement.to_warn", clock.now())
+    assert events("agreement.expiring") == []
+    pending_changes.cancel_withdrawal(
+        pending=PendingChange.objects.get(), by=DESK, at=clock.now(), reason="They agreed"
+    )
+    following = OutboxRow.objects.filter(event="agreement.to_warn", due_at=until - timedelta(days=7))
+    assert following.exists()
+    tell("agreement.to_warn", until - timedelta(days=7))
+    tell("agreement.to_warn", until - timedelta(days=1))
+    assert [each.payload["days"] for each in events("agreement.expiring")] == [7, 1]
+
+
+def test_a_renewal_is_no_way_around_a_hold(maker, vendor):
+    at = clock.now()
+    fact = factories.make_agreement(
+        grantor=maker, grantee=vendor, at=at, code="AG-1", valid_until=at + timedelta(days=40)
+    )
+    row = agreement_submissions.submit_renewal(
+        fact=fact, valid_until=at + timedelta(days=400), by=DESK, at=clock.now()
+    )
+    targets = (("fact", str(fact.pk)),)
+    _withdraw(PlaceHold(code="H-1", placed_by="shop", reason_code="SHOP_REVIEW", note="", targets=targets))
+    # As a claim it would be a record of its own.
+    with pytest.raises(SubmissionRefused, match="H-1 suspends AG-1"):
+        agreement_submissions.accept(
+            submission=row, assurance="claimed", note="A letter", by=DESK, at=clock.now()
+        )
+    assert not Fact.objects.filter(code=row.code).exists()
 
 
 def _withdraw(change, **given):

@@ -1,6 +1,7 @@
 """Of one vendor one feed ends while another is cancelled: each starts what follows, and neither waits for the other."""
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,10 +29,8 @@ def test_a_feed_that_ends_and_a_later_one_that_is_cancelled_do_not_wait_for_each
 
     def end(*args: Any, **told: Any) -> None:
         # With its locks in hand: until the other has its own, or waits for these.
-        try:
+        with suppress(threading.BrokenBarrierError):
             both.wait(timeout=0.5)
-        except threading.BrokenBarrierError:
-            pass
         real(*args, **told)
 
     monkeypatch.setattr(feeds, "_end", end)

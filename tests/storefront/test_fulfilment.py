@@ -139,6 +139,8 @@ def test_a_parcel_without_its_words_is_refused(order, world):
     for wrong in (
         {"carrier": ""},
         {"tracking_number": "http://evil.example"},
+        {"carrier": "www.evil.example"},
+        {"carrier": "a" * 65},
         {"carrier": "a\nb"},
         {"weight": 1},
     ):
@@ -296,7 +298,7 @@ def test_a_recalled_phone_is_not_shipped_and_one_that_was_is_warned_of(order, wo
 
 def test_a_copy_of_the_listings_follows_what_orders_do_to_the_stock(provider, world, other):
     vendors = {world.vendor: world.listing, other.vendor: other.listing}
-    since = {}
+    since: dict[Any, str] = {}
 
     def follow():
         """What each vendor is told to read again, and the units that it then reads."""

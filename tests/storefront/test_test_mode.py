@@ -410,6 +410,9 @@ def test_the_clock_moves_forward_only(store: TestStore) -> None:
     for to, said in ((at, "forward only"), (at + timedelta(days=400), "at most 366 days")):
         with pytest.raises(test_mode.InvalidAdvance, match=said):
             test_mode.advance_clock(store=store, to=to, by=BY, at=at)
+    TestStore.objects.filter(pk=store.pk).update(ahead_s=test_mode.FURTHEST.total_seconds())
+    with pytest.raises(test_mode.InvalidAdvance, match="begin the test store anew"):
+        test_mode.advance_clock(store=store, to=at + test_mode.FURTHEST + timedelta(days=1), by=BY, at=at)
 
 
 def test_whoever_is_still_in_the_old_store_moves_nothing_in_the_new_one(store: TestStore) -> None:
