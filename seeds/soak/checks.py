@@ -7,7 +7,7 @@ counted against the ledger and the events, money against the provider's book, un
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -345,13 +345,17 @@ def _readers_order_is_whole(check: Check, _site: Site) -> None:
         check.wrong(f"{found['count']} positions run from {found['first']} to {found['last']}")
 
 
+def _is_for_a_vendor(event: str, payload: Mapping[str, Any]) -> bool:
+    """Besides the event of the order itself each of its vendors has one of its own, to which nobody here reacts."""
+    return event in EVENTS_OF_ORDERS and "vendor_id" in payload
+
+
 def _each_act_has_its_event(check: Check, _site: Site) -> None:
     ids = ("offer_id", "order_id", "revocation_id")
     told: Counter[tuple[str, str]] = Counter()
     events = OutboxRow.objects.filter(handler="", event__in=EVENT_OF.values())
     for event, payload in events.values_list("event", "payload").iterator():
-        if event in EVENTS_OF_ORDERS and "vendor_id" in payload:
-            # Besides the event of the order itself each vendor has one of its own.
+        if _is_for_a_vendor(event, payload):
             continue
         subject = next(str(payload[name]) for name in ids if name in payload)
         told[event, subject] += 1
@@ -393,7 +397,9 @@ def _each_event_was_reacted_to(check: Check, _site: Site) -> None:
         .values_list("event_id", "handler")
     )
     events = OutboxRow.objects.filter(handler="", event__in=settings.OUTBOX_HANDLERS)
-    for event_id, event in events.values_list("event_id", "event").iterator():
+    for event_id, event, payload in events.values_list("event_id", "event", "payload").iterator():
+        if _is_for_a_vendor(event, payload):
+            continue
         for handler in settings.OUTBOX_HANDLERS[event]:
             check.looked_at += 1
             if done[event_id, handler] != 1 and (event_id, handler) not in waiting:

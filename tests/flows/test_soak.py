@@ -345,6 +345,14 @@ def test_a_withdrawal_that_was_undone_on_its_day_before_anybody_met_it_lacks_no_
     assert problems("each act has its event", site) == []
 
 
+def test_an_event_for_a_vendor_wants_no_reaction_and_the_one_of_the_order_does(site: Site):
+    outbox.tell_many(event="order.shipped", payloads=[{"order_id": 1, "vendor_id": 1}], at=clock.now())
+    assert problems("each event was reacted to", site) == []
+    outbox.tell_many(event="order.shipped", payloads=[{"order_id": 1}], at=clock.now())
+    [problem] = problems("each event was reacted to", site)
+    assert "tell_buyer is done 0 times" in problem
+
+
 def test_an_order_that_was_acknowledged_and_is_gone_is_found(site: Site):
     line = {"order": "1d1c8e58-5b4c-4a5e-9e0d-3a2d5b0f6a11", "key": "6a9a2f0e-43d6-4a5f-8b0e-4b7e5c1a2f33"}
     journal.Journal(site.folder / "load.jsonl").note("bought", **line)
