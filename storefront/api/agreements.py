@@ -484,6 +484,12 @@ class TakingView(AgreementsBase):
     The desk looks at the impact and is asked again. Whoever calls has decided already, and is told what it stopped.
     """
 
+    scopes: ClassVar = {"POST": "agreements:write"}
+    answers: ClassVar = {"POST": {200: AgreementActShape}}
+    answer_headers: ClassVar = {"POST": {200: ("ETag",)}}
+    request_headers: ClassVar = _IF_MATCH
+    problems: ClassVar = {"POST": (*_REFUSALS, "decision_unavailable")}
+
     seen: Preview
 
     def take(self, row: Any, change: Change, *, note: str, effective_at: Any = None) -> Revocation:
@@ -507,12 +513,7 @@ class TakingView(AgreementsBase):
 
 
 class NarrowView(TakingView):
-    scopes: ClassVar = {"POST": "agreements:write"}
     bodies: ClassVar = {"POST": NarrowBody}
-    answers: ClassVar = {"POST": {200: AgreementActShape}}
-    answer_headers: ClassVar = {"POST": {200: ("ETag",)}}
-    request_headers: ClassVar = _IF_MATCH
-    problems: ClassVar = {"POST": (*_REFUSALS, "decision_unavailable")}
 
     def prepare(self, request: Request, **kwargs: Any) -> None:
         self.row = self.get_agreement(kwargs["agreement_code"])
@@ -532,12 +533,7 @@ class NarrowView(TakingView):
 
 class RevokeView(TakingView):
     open_to: ClassVar[tuple[type, ...]] = (DistributorPrincipal, ManufacturerPrincipal)
-    scopes: ClassVar = {"POST": "agreements:write"}
     bodies: ClassVar = {"POST": RevokeBody}
-    answers: ClassVar = {"POST": {200: AgreementActShape}}
-    answer_headers: ClassVar = {"POST": {200: ("ETag",)}}
-    request_headers: ClassVar = _IF_MATCH
-    problems: ClassVar = {"POST": (*_REFUSALS, "decision_unavailable")}
 
     def prepare(self, request: Request, **kwargs: Any) -> None:
         self.row = self.get_agreement(kwargs["agreement_code"])
@@ -559,12 +555,7 @@ class RevokeView(TakingView):
 
 class GiveBackView(TakingView):
     open_to: ClassVar[tuple[type, ...]] = (VendorPrincipal, DistributorPrincipal)
-    scopes: ClassVar = {"POST": "agreements:write"}
     bodies: ClassVar = {"POST": WithdrawBody}
-    answers: ClassVar = {"POST": {200: AgreementActShape}}
-    answer_headers: ClassVar = {"POST": {200: ("ETag",)}}
-    request_headers: ClassVar = _IF_MATCH
-    problems: ClassVar = {"POST": (*_REFUSALS, "decision_unavailable")}
 
     def prepare(self, request: Request, **kwargs: Any) -> None:
         code = kwargs["agreement_code"]
