@@ -5,7 +5,6 @@ them are judged for a host in one call. The floor intersects, for each phone, ea
 with the phone's bands of that generation, and does nothing with what comes out. Both run in turns; the median counts.
 """
 
-import csv
 import json
 import random
 import statistics
@@ -14,12 +13,10 @@ import time
 from collections.abc import Callable
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from carriers import bands
 from carriers.compatibility import (
-    Admission,
     Confidence,
     DeviceRadio,
     Group,
@@ -27,15 +24,14 @@ from carriers.compatibility import (
     NetworkBand,
     NetworkRules,
     Rat,
-    Service,
     assess,
     assess_many,
 )
+from seeds.reference.networks import network_bands, network_rules, table
 
 VARIANTS = 100_000
 SEED = 2016
 TARGET = 0.2
-TABLES = Path(__file__).parents[1] / "seeds" / "reference"
 DAYS = {"2016": date(2016, 2, 2), "2026": date(2026, 11, 22)}
 # How many bands of a generation phones have, from the poorest to the richest of seeds/reference/devices.csv, roughly.
 COUNTS = {Rat.GSM: (2, 4), Rat.UMTS: (2, 7), Rat.CDMA: (0, 3), Rat.LTE: (4, 32), Rat.NR: (0, 24)}
@@ -58,7 +54,7 @@ def main(seconds: float) -> dict[str, Any]:
     }
     ratios = []
     for host, era in _snapshots():
-        network, rules, on = _network(host, era), _rules(host, era), DAYS[era]
+        network, rules, on = network_bands(host, era), network_rules(host, era), DAYS[era]
         _agree(radios[:: VARIANTS // 500], network, rules, on)
         judged, floor = _in_turns(
             partial(assess_many, radios, network, rules, on=on),
@@ -161,31 +157,7 @@ def _time(run: Callable[[], Any]) -> float:
 
 
 def _snapshots() -> list[tuple[str, str]]:
-    return [(row["network"], row["era"]) for row in _table("network_rules")]
-
-
-def _network(host: str, era: str) -> list[NetworkBand]:
-    return [
-        NetworkBand(
-            rat=Rat(row["rat"]),
-            band=row["band"],
-            group=Group(row["group"]),
-            voice=Service(row["voice"]),
-            in_service_until=date.fromisoformat(row["in_service_to"]) if row["in_service_to"] else None,
-        )
-        for row in _table("networks")
-        if (row["network"], row["era"]) == (host, era)
-    ]
-
-
-def _rules(host: str, era: str) -> NetworkRules:
-    row = next(row for row in _table("network_rules") if (row["network"], row["era"]) == (host, era))
-    return NetworkRules(network=host, admission=Admission(row["admission"]))
-
-
-def _table(name: str) -> list[dict[str, str]]:
-    with (TABLES / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return [(row["network"], row["era"]) for row in table("network_rules")]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Cases: what parties say to the desk, what it answers, and how a matter ends."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -100,9 +100,8 @@ class DecideForm(ActForm):
     def __init__(self, *args: Any, subject: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, subject=subject, **kwargs)
         open_to_it = appeals.remedies_of(subject)
-        self.fields["remedy"].choices = [  # type: ignore[attr-defined]
-            (value, label) for value, label in Remedy.choices if value in open_to_it
-        ]
+        remedy = cast(forms.ChoiceField, self.fields["remedy"])
+        remedy.choices = [(value, label) for value, label in Remedy.choices if value in open_to_it]
 
     def run(self, *, by: Actor, at: datetime) -> str:
         typed = dict(self.cleaned_data)

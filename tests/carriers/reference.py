@@ -1,41 +1,28 @@
 """Reads the reference tables into the values the verdict takes. Shared by the tests of this folder."""
 
-import csv
 from datetime import date
-from functools import cache
 from pathlib import Path
 
 from carriers.compatibility import (
-    Admission,
     DeviceBand,
     DeviceRadio,
-    Group,
     Ims,
-    NetworkBand,
-    NetworkRules,
     Rat,
-    Service,
     Verdict,
     assess,
     lowest_confidence,
 )
+from seeds.reference.networks import TABLES as TABLES
+from seeds.reference.networks import network_bands as network_bands
+from seeds.reference.networks import network_rules as network_rules
+from seeds.reference.networks import rows as rows
+from seeds.reference.networks import table as table
 
-TABLES = Path(__file__).parents[2] / "seeds" / "reference"
 EXAMPLES = Path(__file__).with_name("verdict_examples.csv")
 
 LISTED_PHONES_ON_SALE = date(2016, 2, 2)
 TEN_YEARS_LATER = date(2026, 11, 22)
 ERAS = {LISTED_PHONES_ON_SALE: "2016", TEN_YEARS_LATER: "2026"}
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@cache
-def table(name: str) -> list[dict[str, str]]:
-    return rows(TABLES / f"{name}.csv")
 
 
 def device(variant_id: str) -> dict[str, str]:
@@ -60,25 +47,6 @@ def radio(variant_id: str, network: str) -> DeviceRadio:
         listed=ims == Ims.YES,
         confidence=lowest_confidence(row[f"{rat}_conf"] for rat in ("gsm", "umts", "lte")),
     )
-
-
-def network_bands(network: str, era: str) -> list[NetworkBand]:
-    return [
-        NetworkBand(
-            rat=Rat(row["rat"]),
-            band=row["band"],
-            group=Group(row["group"]),
-            voice=Service(row["voice"]),
-            in_service_until=date.fromisoformat(row["in_service_to"]) if row["in_service_to"] else None,
-        )
-        for row in table("networks")
-        if (row["network"], row["era"]) == (network, era)
-    ]
-
-
-def network_rules(network: str, era: str) -> NetworkRules:
-    row = next(row for row in table("network_rules") if (row["network"], row["era"]) == (network, era))
-    return NetworkRules(network=network, admission=Admission(row["admission"]))
 
 
 def verdict_of(variant_id: str, network: str, on: date) -> Verdict:
