@@ -15,6 +15,7 @@ from unfold.enums import ActionVariant
 from authorization import clock, revocations
 from authorization.actors import Actor
 from authorization.changes import WITHDRAWAL_REASONS
+from authorization.decisions import DecisionUnavailable
 from authorization.facts import InvalidFact
 from authorization.revocations import WorldMoved
 from storefront import takedowns
@@ -26,6 +27,7 @@ from storefront.admin.desk import (
     change_url,
     require,
     subject_or_404,
+    undecided_page,
 )
 from storefront.admin.front_door import MAY_WITHDRAW
 from storefront.cases import CaseRefused, party_of
@@ -189,7 +191,14 @@ class TakedownRequestAdmin(ReadOnlyAdmin):
         row = self._row(request, object_id)
         if not self.fits("grant", row):
             return self._nothing_to_do(request, row)
-        seen = revocations.preview(takedowns.change_of(row), at=clock.now())
+        title = f"Grant {row.case.code}: stop the sale"
+        try:
+            seen = revocations.preview(takedowns.change_of(row), at=clock.now())
+        except DecisionUnavailable:
+            form = GrantForm(request.POST or None, subject=row)
+            return undecided_page(
+                self, request, title=title, form=form, cancel_url=change_url(row), original=row
+            )
         named = "\n".join(
             f"- {each.sku} of {each.vendor_name} on {each.host_code}: {each.device_name} ({each.model_number})"
             for each in seen.falls.first[:20]
@@ -199,7 +208,7 @@ class TakedownRequestAdmin(ReadOnlyAdmin):
             request,
             row,
             GrantForm,
-            title=f"Grant {row.case.code}: stop the sale",
+            title=title,
             permission=MAY_ACT,
             intro=(
                 f"{party_of(row.case).name} ({row.representative}) asks for it: {self.why(row)}. "

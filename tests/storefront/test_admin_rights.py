@@ -1,11 +1,13 @@
 """The desk's screens of takedown requests and cases: decided by their functions, rights kept, nothing said too much."""
 
 import pytest
+from django.db import OperationalError
 
-from authorization import clock
+from authorization import clock, evaluator
 from authorization.models import Revocation
 from seeds import factories
 from storefront import appeals, takedowns
+from storefront.admin.desk import UNDECIDED
 from storefront.models import Case, CaseMessage, TakedownRequest
 from storefront.rights import Party
 from storefront.roles import AUDITOR, CATALOG, DESK
@@ -50,6 +52,25 @@ def appeal_of(world):
     revocation = Revocation.objects.first()
     cause = appeals.Cause(cause.subject, offer=cause.offer, revocation=revocation)
     return appeals.appeal(party=world.vendor, cause=cause, statement="We have papers.", by=ACTOR, at=at)
+
+
+def test_while_the_engine_cannot_decide_nothing_is_granted_and_nothing_typed_is_lost(
+    desk, world, settings, monkeypatch
+):
+    row = request_of(world, settings, policy=takedowns.AFTER_REVIEW)
+
+    def fail(**_):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(evaluator, "read_setting", fail)
+    for answer in (
+        desk.get(act_url(row, "grant")),
+        desk.post(act_url(row, "grant"), {"note": "Asked by phone.", "digest": "d"}),
+    ):
+        assert answer.status_code == 503
+        assert UNDECIDED in answer.content.decode()
+    assert "Asked by phone." in answer.content.decode()
+    assert TakedownRequest.objects.get().state == "waiting"
 
 
 def test_a_request_is_shown_and_granted_after_what_would_fall_was_seen(desk, world, settings):
