@@ -5,6 +5,7 @@ state of its own: what one vendor sees of an order says nothing of the others. T
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -64,6 +65,20 @@ def find_shipment(order: Order, vendor: Organization) -> Shipment | None:
 
 
 # --- orders of one vendor ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one vendor has to do with an order. `state` is that of its part, not of the whole order."""
+
+    state: str
+    lines: list[OrderLine]
+    shipment: Shipment | None
+
+
+def part_of(order: Any) -> Part:
+    """Of an order as `orders_of` gives it, which was read with all of it."""
+    return Part(order.vendor_state, order.own_lines, next(iter(order.own_shipments), None))
 
 
 def orders_of(vendor: Organization) -> QuerySet[Order]:

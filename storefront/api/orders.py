@@ -15,6 +15,7 @@ from storefront.api.pagination import PageQuery, read_page
 from storefront.api.problems import Problem
 from storefront.api.times import rfc3339
 from storefront.api.views import VendorView
+from storefront.fulfilment import Part
 from storefront.models import Order, OrderLine
 from storefront.orders import InvalidOrderMove
 
@@ -102,32 +103,26 @@ class ShipView(OrderView):
 
 def present_orders(rows: list[Order]) -> list[dict[str, Any]]:
     """Orders from `fulfilment.orders_of`, in their order."""
-    lines = [line for order in rows for line in own_lines(order)]
+    parts = [fulfilment.part_of(order) for order in rows]
     # As sold: its listing may have been edited since.
-    variants = Variant.objects.in_bulk({line.decision.question["variant_id"] for line in lines})
-    return [_present(order, variants) for order in rows]
+    sold = {line.decision.question["variant_id"] for part in parts for line in part.lines}
+    variants = Variant.objects.in_bulk(sold)
+    return [_present(order, part, variants) for order, part in zip(rows, parts, strict=True)]
 
 
-def own_lines(order: Order) -> list[OrderLine]:
-    found: list[OrderLine] = order.own_lines  # type: ignore[attr-defined]
-    return found
-
-
-def _present(order: Order, variants: Mapping[int, Variant]) -> dict[str, Any]:
-    state: str = order.vendor_state  # type: ignore[attr-defined]
-    [sent] = order.own_shipments or [None]  # type: ignore[attr-defined]
-    is_held = state == State.HELD
+def _present(order: Order, part: Part, variants: Mapping[int, Variant]) -> dict[str, Any]:
+    sent, is_held = part.shipment, part.state == State.HELD
     return {
         "id": str(order.public_id),
-        "state": state,
+        "state": part.state,
         "placed_at": rfc3339(order.sold_at),
         "held_at": rfc3339(order.held_at) if is_held and order.held_at else None,
         "decide_by": rfc3339(order.decide_by) if is_held and order.decide_by else None,
-        "lines": [
-            _present_line(line, variants[line.decision.question["variant_id"]]) for line in own_lines(order)
-        ],
+        "lines": [_present_line(line, variants[line.decision.question["variant_id"]]) for line in part.lines],
         # Whoever ships nothing has no use for where somebody lives.
-        "ship_to": {"name": order.buyer_name, "address": order.ship_to} if state == State.PLACED else None,
+        "ship_to": {"name": order.buyer_name, "address": order.ship_to}
+        if part.state == State.PLACED
+        else None,
         "shipment": None
         if sent is None
         else {
