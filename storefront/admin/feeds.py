@@ -98,9 +98,9 @@ class FeedAdmin(RecordAdmin):
     def how_far(self, feed: Feed) -> str:
         if feed.state in feeds.ENDED:
             said = {
-                feeds.ALL_OK: "all rows are well",
-                feeds.PARTIAL: "some rows are not",
-                feeds.NONE_OK: "no row is",
+                feeds.ALL_OK: "all rows taken",
+                feeds.PARTIAL: "some rows refused or blocked",
+                feeds.NONE_OK: "every row refused or blocked",
             }
             return said[str(feeds.outcome_of(feed))]
         return f"{_progress(feed).rows_done:,} of {feed.rows:,} rows"

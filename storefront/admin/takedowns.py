@@ -86,7 +86,7 @@ class LiftForm(ReasonForm):
 
 @admin.register(TakedownRequest)
 class TakedownRequestAdmin(ReadOnlyAdmin):
-    list_display = ("case_code", "party", "goods", "reason_code", "show_state", "fell", "requested_at")
+    list_display = ("case_code", "party", "goods", "show_state", "fell", "requested_at")
     list_display_links = ("case_code",)
     list_filter = ("state", "reason_code", "requested_at")
     list_select_related = ("case__organization", "case__host", "hold", "revocation__removal_proof")
@@ -180,7 +180,7 @@ class TakedownRequestAdmin(ReadOnlyAdmin):
         return row.state == (State.IN_FORCE if action == "lift" else State.WAITING)
 
     @action(
-        description="Grant: stop the sale",
+        description="Grant",
         icon="block",
         permissions=["act"],
         variant=ActionVariant.DANGER,
