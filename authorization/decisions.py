@@ -343,7 +343,7 @@ def _offers_after(offer_id: int, states: Iterable[str] | None) -> list[tuple[Any
 
 def question_of(row: Sequence[Any]) -> Question:
     """The question about an offer whose QUESTION_COLUMNS were read."""
-    return Question(*row)
+    return Question._make(row)
 
 
 # --- the record -------------------------------------------------------------------------------------------------
@@ -397,4 +397,4 @@ def clearance(decision: Decision) -> Clearance:
 
 
 def _question_json(question: Question) -> dict[str, Any]:
-    return {name: getattr(question, name) for name in question.__dataclass_fields__}
+    return question._asdict()

@@ -40,7 +40,7 @@ SUSPENDED, REINSTATED = "listing.suspended", "listing.reinstated"
 
 
 class Offer(NamedTuple):
-    """What a sweep reads of a host offer: no model instances, of which a million would take minutes to make."""
+    """What a sweep or a preview reads of a host offer: no model instances, of which a million take minutes to make."""
 
     id: int
     version: int
@@ -53,9 +53,12 @@ class Offer(NamedTuple):
 _COLUMNS = ("id", "version", "state", "listing__sku", "host__code")
 
 
-def read(offers: QuerySet[ListingHost]) -> list[Offer]:
-    """These offers by id, in one statement. Read after the revision whose stamp the answers about them will bear."""
-    rows = offers.order_by("id").values_list(*_COLUMNS, *decisions.QUESTION_COLUMNS)
+def read(offers: QuerySet[ListingHost], *, first: int | None = None) -> list[Offer]:
+    """These offers by id, or the `first` so many of them, in one statement.
+
+    Read after the revision whose stamp the answers about them will bear.
+    """
+    rows = offers.order_by("id").values_list(*_COLUMNS, *decisions.QUESTION_COLUMNS)[:first]
     return [Offer._make((*row[:5], decisions.question_of(row[5:]))) for row in rows]
 
 
@@ -287,13 +290,11 @@ def _group(answer: Answer) -> Group:
 
 
 # As `decisions._question_json` has it, with a place for the JSON of each value.
-_QUESTION = "{" + ", ".join(f'"{name}": %s' for name in Question.__dataclass_fields__) + "}"
+_QUESTION = "{" + ", ".join(f'"{name}": %s' for name in Question._fields) + "}"
 
 
 def _question(question: Question) -> str:
-    return _QUESTION % tuple(
-        [value if type(value) is int else _as_json(value) for value in vars(question).values()]
-    )
+    return _QUESTION % tuple([value if type(value) is int else _as_json(value) for value in question])
 
 
 def _tail(state: str, group: Group, revision: int, told: Mapping[str, Any]) -> tuple[str, str]:
@@ -307,10 +308,14 @@ def _payload(offer: Offer, decision_id: str, tail: tuple[str, str]) -> str:
     question = offer.question
     before, after = tail
     return (
-        f'{{"offer_id": {offer.id}, "listing_id": {question.listing_id}, "sku": {json.dumps(offer.sku)},'
+        f'{{"offer_id": {offer.id}, "listing_id": {question.listing_id}, "sku": {_quoted(offer.sku)},'
         f' "vendor_id": {question.vendor_id}, "host": {_as_json(offer.host)}, {before},'
         f' "decision_id": "{_dashed(decision_id)}", {after}'
     )
+
+
+# As `json.dumps` writes a text, without its looking at what it was given.
+_quoted = json.encoder.encode_basestring_ascii
 
 
 @lru_cache(maxsize=4096)

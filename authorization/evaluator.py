@@ -333,7 +333,7 @@ def find_evidence(
     sql = text.statement(is_input_checked)
     parameters = {
         **_question_columns(db, questions, software_keys, point_of),
-        **_point_columns(db, points),
+        **(_point_columns(db, points) if db.is_postgresql else {}),
         **text.parameters,
         **text.change.parameters,
         "at": at,
@@ -642,12 +642,22 @@ class _Evidence:
     # --- questions
 
     def _questions(self) -> str:
-        integers = ("n", "p", "vendor", "manufacturer", "device", "variant", "host", "listing")
+        integers: tuple[str, ...] = (
+            "n", "p", "vendor", "manufacturer", "device", "variant", "host", "listing",
+        )  # fmt: skip
         texts = ("territory", "channel", "condition", "software")
         points = ("p", "vendor", "manufacturer"), ("variant", "territory", "channel", "condition")
+        if self.db.is_postgresql:
+            # It plans better for a list whose length it sees.
+            given = self.db.table("point", *points)
+        else:
+            # To take apart a list a second time would take as long as to look up half of the evidence.
+            integers = (*integers, "is_first")
+            given = """SELECT p, vendor, manufacturer, CAST(variant AS text), territory, channel, condition
+  FROM q WHERE is_first = 1"""
         return (
             f"q({', '.join((*integers, *texts))}) AS MATERIALIZED ({self.db.table('q', integers, texts)}),\n"
-            f"point({', '.join((*points[0], *points[1]))}) AS MATERIALIZED ({self.db.table('point', *points)})"
+            f"point({', '.join((*points[0], *points[1]))}) AS MATERIALIZED ({given})"
         )
 
     def _policy(self, name: str, territory: str) -> str:
@@ -1158,25 +1168,34 @@ def _as_integer(text: str) -> str:
 def _question_columns(
     db: Dialect, questions: Sequence[Question], software_keys: Sequence[str], point_of: Sequence[int]
 ) -> dict[str, Any]:
-    return db.columns(
-        "q",
-        {
-            "n": list(range(len(questions))),
-            "p": list(point_of),
-            "vendor": [question.vendor_id for question in questions],
-            "manufacturer": [question.manufacturer_id for question in questions],
-            "device": [question.device_id for question in questions],
-            "variant": [question.variant_id for question in questions],
-            "host": [question.host_id for question in questions],
-            "listing": [question.listing_id for question in questions],
-        },
-        {
-            "territory": [question.territory for question in questions],
-            "channel": [question.channel for question in questions],
-            "condition": [question.condition for question in questions],
-            "software": list(software_keys),
-        },
-    )
+    integers: dict[str, list[Any]] = {
+        "n": list(range(len(questions))),
+        "p": list(point_of),
+        "vendor": [question.vendor_id for question in questions],
+        "manufacturer": [question.manufacturer_id for question in questions],
+        "device": [question.device_id for question in questions],
+        "variant": [question.variant_id for question in questions],
+        "host": [question.host_id for question in questions],
+        "listing": [question.listing_id for question in questions],
+    }
+    if not db.is_postgresql:
+        integers["is_first"] = _first_of_each(point_of)
+    texts: dict[str, list[Any]] = {
+        "territory": [question.territory for question in questions],
+        "channel": [question.channel for question in questions],
+        "condition": [question.condition for question in questions],
+        "software": list(software_keys),
+    }
+    return db.columns("q", integers, texts)
+
+
+def _first_of_each(point_of: Sequence[int]) -> list[int]:
+    """1 for each question that is the first of its point, 0 for the others. Points are numbered as they come up."""
+    firsts, known = [], -1
+    for p in point_of:
+        firsts.append(1 if p > known else 0)
+        known = max(known, p)
+    return firsts
 
 
 def _point_columns(db: Dialect, points: Sequence[Point]) -> dict[str, Any]:

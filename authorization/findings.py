@@ -227,14 +227,8 @@ class _Case:
         points: list[Point] = []
         point_of: list[int] = []
         for n, question in enumerate(self.questions):
-            point = Point(
-                question.vendor_id,
-                question.manufacturer_id,
-                question.variant_id,
-                question.territory,
-                question.channel,
-                question.condition,
-            )
+            vendor, manufacturer, _, variant, _, territory, channel, condition, _, _ = question
+            point = Point(vendor, manufacturer, variant, territory, channel, condition)
             place = places.setdefault(n if self.names_facts else point, len(points))
             if place == len(points):
                 points.append(point)
@@ -434,24 +428,31 @@ class _Case:
         is_alike = not hits and not self.names_facts
         if is_alike and alike in self.equipped:
             return self.equipped[alike]
-        lists = [
-            hold
-            for hold in map(self.found.holds.__getitem__, hits)
-            # A fact is not a term of a question: a list that names one matches none.
-            if hold.reach != "sale" and not hold.names_fact
-        ]
+        lists: Sequence[HoldRow] = ()
+        if hits:
+            lists = [
+                hold
+                for hold in map(self.found.holds.__getitem__, hits)
+                # A fact is not a term of a question: a list that names one matches none.
+                if hold.reach != "sale" and not hold.names_fact
+            ]
         until = self.horizon
         if lists:
             until = min(until, *[self._hold_until(n, hold) for hold in lists])
         candidates = self.found.equipment.get(n, ())
         if not candidates:
             return Ground("equipment", FAILED, until, reasons=(rules.no_equipment(question),))
-        begun = [hold for hold in lists if self._stops(n, hold)]
-        judged = [
-            (row, [h for h in begun if h.reach == "all_grants" or row.granted_at >= h.valid_from])
-            for row in candidates
-        ]
-        nearest, barring = judged[0] if len(judged) == 1 else min(judged, key=_distance_and_end)
+        nearest: EquipmentRow
+        barring: Sequence[HoldRow] = ()
+        if len(candidates) == 1 and not lists:
+            nearest = candidates[0]
+        else:
+            begun = [hold for hold in lists if self._stops(n, hold)]
+            judged = [
+                (row, [h for h in begun if h.reach == "all_grants" or row.granted_at >= h.valid_from])
+                for row in candidates
+            ]
+            nearest, barring = judged[0] if len(judged) == 1 else min(judged, key=_distance_and_end)
         if nearest.failures or barring:
             bounds = [b for row in candidates for b in (row.valid_from, row.valid_until, row.revoked_at) if b]
             until = min(until, self._next(bounds))

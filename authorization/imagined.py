@@ -18,6 +18,7 @@ from authorization import (
     approvals,
     clock,
     decisions,
+    delisting,
     equipment,
     facts,
     fence,
@@ -51,6 +52,7 @@ from authorization.changes import (
     restrict,
 )
 from authorization.decisions import Answer
+from authorization.delisting import Offer
 from authorization.evaluator import NOTHING_CHANGED, HypotheticalHold, Policy, Setting, WhatIf
 from authorization.facts import InvalidFact
 from authorization.models import Assurance, Fact, HoldVersion, Revision, Revocation
@@ -81,19 +83,17 @@ class Imagined:
     # Writes the change, where the engine cannot be told of it.
     rehearse: Callable[[Revision], None] | None = None
 
-    def judge_offers(self, setting: Setting, offers: list[ListingHost]) -> tuple[list[Answer], list[Answer]]:
+    def judge_offers(self, setting: Setting, offers: list[Offer]) -> tuple[list[Answer], list[Answer]]:
         """Before and after, in the order of the offers."""
 
         def ask() -> list[Question]:
             rows = offers
             if self.rehearse is not None:
                 # Whose device a variant is may be what would change.
-                found = {
-                    offer.pk: offer
-                    for offer in with_terms(ListingHost.objects.filter(pk__in=[offer.pk for offer in offers]))
-                }
-                rows = [found[offer.pk] for offer in offers]
-            return [decisions.question_for_offer(offer) for offer in rows]
+                stored = ListingHost.objects.filter(pk__in=[offer.id for offer in offers])
+                found = {offer.id: offer for offer in delisting.read(stored)}
+                rows = [found[offer.id] for offer in offers]
+            return [offer.question for offer in rows]
 
         return self.judge(setting, ask, is_explained_before=False)
 
@@ -339,10 +339,6 @@ def _end_of(fact: Fact) -> datetime:
     names = ("valid_until", "waived_until", "revoked_at", "released_at")
     ends = [getattr(version, name, None) for name in names]
     return min([end for end in ends if end is not None])
-
-
-def with_terms(offers: QuerySet[ListingHost]) -> QuerySet[ListingHost]:
-    return offers.select_related("listing__variant__device", "listing__vendor", "host")
 
 
 def _by_dimension(targets: Sequence[tuple[str, str]]) -> dict[str, frozenset[str]]:

@@ -9,7 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 import structlog
@@ -177,12 +177,15 @@ def pump(*, at: Callable[[], datetime] = clock.now) -> int:
             ring()
             has_rung = True
         look_until = min(until, time.monotonic() + LOOK_S)
+        finished: _Finished | None = None
         for row in rows:
             began = time.monotonic()
-            done += _take_up(row, at)
+            marked, finished = _take_up(row, finished, at)
+            done += marked
             turns.spend(row.handler, time.monotonic() - began)
             if time.monotonic() > look_until:
                 break
+        done += _mark(finished)
     return done
 
 
@@ -210,15 +213,6 @@ class _Turns:
             each_s = self._spent[row.handler] / max(1, self._rows[row.handler])
             keyed.append(((self._spent[row.handler] + place * each_s, place, row.due_at, row.pk), row))
         return [row for _, row in sorted(keyed, key=lambda pair: pair[0])]
-
-
-def _take_up(row: OutboxRow, at: Callable[[], datetime]) -> int:
-    if row.claimed_until is None:
-        return _work(row, _business_now(at)) if _claim(row) else 0
-    # It was claimed before and not done: its worker was killed, perhaps by this very row. That counts as an attempt,
-    # or such a row would be taken up for ever.
-    _retry_later(row, _business_now(at), RuntimeError("The worker that had claimed it died."))
-    return 0
 
 
 def _business_now(at: Callable[[], datetime]) -> datetime:
@@ -269,6 +263,32 @@ SELECT r.* FROM {rows} ORDER BY r.due_at, r.id"""
     return list(OutboxRow.objects.raw(sql, adapted))
 
 
+class _Finished(NamedTuple):
+    """A row whose handler has returned; `at` is the time that it bears as done."""
+
+    row: OutboxRow
+    at: datetime
+
+
+def _take_up(
+    row: OutboxRow, finished: _Finished | None, at: Callable[[], datetime]
+) -> tuple[int, _Finished | None]:
+    """Work on a row. How many were marked as done, of those before; and this one, if it is to be marked.
+
+    The one before is marked when this one is claimed, in one transaction: each that is spared is a wait for the disk,
+    and on SQLite one for all who write. Who dies in between leaves it to be done twice, as after any handler.
+    """
+    if row.claimed_until is not None:
+        # It was claimed before and not done: its worker was killed, perhaps by this very row. That counts as an
+        # attempt, or such a row would be taken up for ever.
+        marked = _mark(finished)
+        _retry_later(row, _business_now(at), RuntimeError("The worker that had claimed it died."))
+        return marked, None
+    with transaction.atomic():
+        is_mine, marked = _claim(row), _mark(finished)
+    return marked, _work(row, _business_now(at)) if is_mine else None
+
+
 def _claim(row: OutboxRow) -> bool:
     """Take a lease on a row that was free when looked at. One row at a time: who dies keeps no other waiting."""
     lease = _lease(_machine_now())
@@ -288,10 +308,21 @@ def _claim(row: OutboxRow) -> bool:
     return is_mine
 
 
-def _work(row: OutboxRow, at: datetime) -> int:
-    """The handler of a claimed row. The lease it bears is what shows afterwards that nobody has taken it over."""
-    if row.claimed_until is None or row.claimed_until <= _machine_now():
+def _mark(finished: _Finished | None) -> int:
+    """Done, if the row still bears our lease: what shows that nobody has taken it over."""
+    if finished is None:
         return 0
+    row, at = finished
+    if _mine(row).update(done_at=at, claimed_until=None):
+        return 1
+    logger.warning("outbox.lease_lost", attempt=row.attempt, outbox_row=row.pk, handler=row.handler)
+    return 0
+
+
+def _work(row: OutboxRow, at: datetime) -> _Finished | None:
+    """The handler of a claimed row; None if it could not be done."""
+    if row.claimed_until is None or row.claimed_until <= _machine_now():
+        return None
     with structlog.contextvars.bound_contextvars(
         outbox_row=row.pk, event_name=row.event, handler=row.handler
     ):
@@ -304,11 +335,8 @@ def _work(row: OutboxRow, at: datetime) -> int:
                 # Of a database that was restarted: the next statement opens another.
                 connection.close_if_unusable_or_obsolete()
             _retry_later(row, at, error)
-            return 0
-        if not _mine(row).update(done_at=at, claimed_until=None):
-            logger.warning("outbox.lease_lost", attempt=row.attempt)
-            return 0
-    return 1
+            return None
+    return _Finished(row, at)
 
 
 def _mine(row: OutboxRow) -> QuerySet[OutboxRow]:

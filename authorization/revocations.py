@@ -14,7 +14,7 @@ import json
 import time
 from array import array
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ from authorization import (
     agreements,
     approvals,
     decisions,
+    delisting,
     equipment,
     fence,
     holds,
@@ -67,15 +68,18 @@ from authorization.changes import RevokeEquipment as RevokeEquipment
 from authorization.changes import SetPolicy as SetPolicy
 from authorization.changes import Undo as Undo
 from authorization.decisions import Answer
+from authorization.delisting import Offer
+from authorization.evaluator import Setting
 from authorization.facts import InvalidFact
+from authorization.garbage import uncollected
+from authorization.imagined import Imagined
 from authorization.imagined import imagine as imagine
-from authorization.imagined import with_terms
 from authorization.models import Fact, Revision, Revocation
 from authorization.rules import Evidence
 from carriers.versions import FOREVER
 from catalog.models import ListingHost, OfferState
 
-PAGE = 1000
+PAGE = 2500
 # Changes of authority that may slip in between the last preview and the fence, before we ask to look again.
 ATTEMPTS = 3
 FURTHEST_AHEAD = timedelta(days=3 * 366)
@@ -109,6 +113,10 @@ class OfferImpact:
     evidence_codes: tuple[str, ...] = ()
 
 
+# Of an offer: its id, and the codes of its reasons or of its evidence.
+_Fate = tuple[int, tuple[str, ...]]
+
+
 class Impacts(Collection[OfferImpact]):
     """Offers of a preview, however many: all are counted, known by id and covered by the digest, the first are named.
 
@@ -117,16 +125,18 @@ class Impacts(Collection[OfferImpact]):
 
     NAMED = 5000
 
-    def __init__(self) -> None:
+    def __init__(self, codes: str) -> None:
+        """`codes`: as what an impact has the codes, `reason_codes` or `evidence_codes`."""
+        self._codes = codes
         self._named: list[OfferImpact] = []
         self.offer_ids = array("q")
         self._hash = hashlib.sha256()
 
-    def add(self, impact: OfferImpact, codes: Sequence[str]) -> None:
-        self.offer_ids.append(impact.offer_id)
-        self._hash.update(json.dumps([impact.offer_id, list(codes)]).encode())
-        if len(self._named) < self.NAMED:
-            self._named.append(impact)
+    def add(self, fates: Sequence[_Fate]) -> None:
+        for fate in fates:
+            self.offer_ids.append(fate[0])
+            self._hash.update(json.dumps(fate).encode())
+        self._named += _named(fates[: self.NAMED - len(self._named)], self._codes)
 
     @property
     def first(self) -> tuple[OfferImpact, ...]:
@@ -211,24 +221,14 @@ def preview(change: Imaginable, *, at: datetime, effective_at: datetime | None =
         imagined = replace(imagined, before_at=at)
     setting = decisions.read_setting(at=at, known_at=None)
     world = _fingerprint(imagined.offers)
-    falls, survives, returns = Impacts(), Impacts(), Impacts()
+    falls, survives, returns = Impacts("reason_codes"), Impacts("evidence_codes"), Impacts("evidence_codes")
     holds_until = FOREVER
     for offers in _pages(imagined.offers):
-        before, after = imagined.judge_offers(setting, offers)
-        for offer, now, then in zip(offers, before, after, strict=True):
-            holds_until = min(
-                [holds_until, *(answer.expires_at for answer in (now, then) if answer.is_allowed)]
-            )
-            if offer.state == OfferState.SUSPENDED:
-                if then.is_allowed and not now.is_allowed:
-                    codes = _codes(then)
-                    returns.add(_impact(offer, evidence_codes=codes), codes)
-            elif now.is_allowed and not then.is_allowed:
-                reason_codes = tuple(then.reason_codes)
-                falls.add(_impact(offer, reason_codes=reason_codes), reason_codes)
-            elif now.is_allowed and any(item.fact_id in imagined.fact_ids for item in _facts(now)):
-                codes = _codes(then)
-                survives.add(_impact(offer, evidence_codes=codes), codes)
+        with uncollected():
+            fates = _fates(offers, imagined, setting)
+        for impacts, of_page in ((falls, fates.falls), (survives, fates.survives), (returns, fates.returns)):
+            impacts.add(of_page)
+        holds_until = min(holds_until, fates.holds_until)
     digest = _digest(change, effective_at, falls, survives, returns)
     counts = [len(falls), len(survives), len(returns)]
     seen = _Seen(
@@ -538,18 +538,50 @@ def _codes(answer: Answer) -> tuple[str, ...]:
     return tuple(item.code for item in answer.evidence)
 
 
-def _pages(offers: QuerySet[ListingHost]) -> Iterator[list[ListingHost]]:
+def _pages(offers: QuerySet[ListingHost]) -> Iterator[list[Offer]]:
     # By key, never with a cursor left open: on SQLite an open read would keep a rehearsal from writing.
     last = 0
-    rows = with_terms(offers).order_by("id")
-    while page := list(rows.filter(id__gt=last)[:PAGE]):
-        last = page[-1].pk
+    while page := delisting.read(offers.filter(id__gt=last), first=PAGE):
+        last = page[-1].id
         yield page
 
 
-def _impact(
-    offer: ListingHost, *, reason_codes: tuple[str, ...] = (), evidence_codes: tuple[str, ...] = ()
-) -> OfferImpact:
+@dataclass
+class _Fates:
+    """What becomes of a page of offers. `holds_until`: when the first answer that allows one of them ends."""
+
+    falls: list[_Fate] = field(default_factory=list)
+    survives: list[_Fate] = field(default_factory=list)
+    returns: list[_Fate] = field(default_factory=list)
+    holds_until: datetime = FOREVER
+
+
+def _fates(offers: list[Offer], imagined: Imagined, setting: Setting) -> _Fates:
+    fates = _Fates()
+    before, after = imagined.judge_offers(setting, offers)
+    for offer, now, then in zip(offers, before, after, strict=True):
+        for answer in (now, then):
+            if answer.is_allowed and answer.expires_at < fates.holds_until:
+                fates.holds_until = answer.expires_at
+        if offer.state == OfferState.SUSPENDED:
+            if then.is_allowed and not now.is_allowed:
+                fates.returns.append((offer.id, _codes(then)))
+        elif now.is_allowed and not then.is_allowed:
+            fates.falls.append((offer.id, tuple(then.reason_codes)))
+        elif now.is_allowed and any(item.fact_id in imagined.fact_ids for item in _facts(now)):
+            fates.survives.append((offer.id, _codes(then)))
+    return fates
+
+
+def _named(fates: Sequence[_Fate], codes: str) -> list[OfferImpact]:
+    if not fates:
+        return []
+    offers = ListingHost.objects.select_related("listing__variant__device", "listing__vendor", "host")
+    found = offers.in_bulk([offer_id for offer_id, _ in fates])
+    return [_impact(found[offer_id], **{codes: told}) for offer_id, told in fates if offer_id in found]
+
+
+def _impact(offer: ListingHost, **codes: tuple[str, ...]) -> OfferImpact:
     variant = offer.listing.variant
     return OfferImpact(
         offer_id=offer.pk,
@@ -559,8 +591,7 @@ def _impact(
         device_name=str(variant.device),
         model_number=variant.model_number,
         host_code=offer.host.code,
-        reason_codes=reason_codes,
-        evidence_codes=evidence_codes,
+        **codes,
     )
 
 

@@ -206,8 +206,7 @@ REASON_CODES: dict[str, ReasonCode] = _table(
 _ORDER = {code: place for place, code in enumerate(REASON_CODES)}
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """May this vendor sell this variant for this host, there, so? Ids are the catalog's row ids.
 
     `software` is the version that the phone ships with, as written; empty: not stated.

@@ -95,8 +95,10 @@ def offers_touched_by_any(offers: QuerySet[ListingHost], fact_ids: Iterable[int]
 
 def _touched_by(of_kind: Mapping[str, Sequence[int]]) -> Q | None:
     """The condition of `offers_touched_by_any` for facts by their kind; None where it is all offers."""
-    policies = listed_ids(of_kind.get(Fact.Kind.POLICY, ()))
-    territories = set(PolicyVersion.objects.filter(head_id__in=policies).values_list("territory", flat=True))
+    territories: set[str] = set()
+    if of_kind.get(Fact.Kind.POLICY):
+        policies = PolicyVersion.objects.filter(head_id__in=listed_ids(of_kind[Fact.Kind.POLICY]))
+        territories = set(policies.values_list("territory", flat=True))
     if ALL in territories:
         return None
     touched = Q(listing__territory__in=sorted(territories)) if territories else Q(pk__in=[])

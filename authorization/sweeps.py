@@ -5,9 +5,9 @@ writes is true at its commit: a worker that slept through a revocation or a rele
 twice, late or next to another changes nothing. Planning goes the same way, a few chunks at a time (docs/sweeps.md).
 """
 
-import gc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import logging
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
@@ -17,10 +17,11 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, Max, Q, QuerySet, Sum
 
 from authorization import clock, decisions, delisting, fence, outbox, pending_changes, selectors
 from authorization.actors import SYSTEM, Actor
+from authorization.garbage import uncollected
 from authorization.models import PendingChange, Reinstatement, Revision, Revocation, Sweep, SweepChunk
 from catalog import listings
 from catalog.models import ListingHost, OfferState
@@ -31,6 +32,8 @@ logger = structlog.get_logger(__name__)
 PLANNED_AT_ONCE = 20
 # How often a chunk is thought through again before the fence; then it is, once, behind it.
 ATTEMPTS = 3
+# A worker says at most this often how far a sweep is.
+LOGGED_EVERY_S = 1
 
 
 @dataclass
@@ -203,15 +206,20 @@ def progress(sweep: Sweep) -> Progress:
 def _finish_if_done(sweep_id: int) -> None:
     """Asked by whoever plans or works, after the commit, also when told twice: who did the last may have died."""
     open_sweep = Sweep.objects.filter(pk=sweep_id, planned_at__isnull=False, finished_at__isnull=True)
-    if not open_sweep.exists() or SweepChunk.objects.filter(sweep=sweep_id, done_at__isnull=True).exists():
+    undone = SweepChunk.objects.filter(sweep=sweep_id, done_at__isnull=True)
+    # In one statement: no more chunks come once all is planned, but they may in between two looks.
+    if not open_sweep.filter(~Exists(undone)).exists():
         return
     at = clock.now()
     with transaction.atomic():
-        if open_sweep.update(finished_at=at):
-            sweep = Sweep.objects.get(pk=sweep_id)
-            payload = {"sweep_id": sweep_id, "revocation_id": sweep.revocation_id}
-            event = "sweep.finished" if _has_something_to_tell(sweep) else "sweep.passed"
-            outbox.announce(event=event, payload=payload, at=at)
+        if not open_sweep.update(finished_at=at):
+            return
+        sweep = Sweep.objects.get(pk=sweep_id)
+        payload = {"sweep_id": sweep_id, "revocation_id": sweep.revocation_id}
+        event = "sweep.finished" if _has_something_to_tell(sweep) else "sweep.passed"
+        outbox.announce(event=event, payload=payload, at=at)
+    if logger.is_enabled_for(logging.INFO):
+        _log(event, sweep)
 
 
 def _has_something_to_tell(sweep: Sweep) -> bool:
@@ -236,10 +244,27 @@ def run_chunk(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
     _finish_if_done(chunk.sweep_id)
 
 
+class _Moments:
+    """Of this process, on its monotonic clock."""
+
+    logged_at = float("-inf")
+
+
+_moments = _Moments()
+
+
 def _log_progress(sweep: Sweep) -> None:
+    """Once in a while: to count a sweep's chunks after each of a thousand would take longer than to do some."""
+    if not logger.is_enabled_for(logging.INFO) or time.monotonic() < _moments.logged_at + LOGGED_EVERY_S:
+        return
+    _moments.logged_at = time.monotonic()
+    _log("sweep.progress", sweep)
+
+
+def _log(event: str, sweep: Sweep) -> None:
     now = progress(sweep)
     logger.info(
-        "sweep.chunk_done",
+        event,
         sweep_id=sweep.pk,
         done=now.decided,
         total=now.offers,
@@ -274,7 +299,7 @@ def redecide(
     `choose` says which; it is asked again when a change came in between. `more`: what else the events tell. `moved`
     is called at the end of the transaction, if anything fell or returned.
     """
-    with _uncollected():
+    with uncollected():
         return _redecide(choose, None if sweep is None else sweep.pk, chunk, by, more, moved)
 
 
@@ -325,20 +350,6 @@ def _think(
     return _Thought(
         setting.revision, expires_at, delisting.prepare(moves, sweep_id=sweep_id, more=more), result
     )
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """A chunk makes some hundred thousand small objects and drops them again, none in a circle; looking for circles
-    among them takes a fifth of the time.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _is_good(thought: _Thought, revision: int) -> bool:

@@ -105,7 +105,7 @@ def questions(store: Store, how_many: int, seed: int = 7) -> list[Question]:
     hosts = list(HostCarrier.objects.order_by("id").values_list("id", flat=True))
     asked = []
     for question in (draw.choice(listed) for _ in range(how_many)):
-        fields = {name: getattr(question, name) for name in question.__dataclass_fields__}
+        fields = question._asdict()
         match draw.randrange(40):
             case 0:
                 fields["host_id"] = draw.choice(hosts)

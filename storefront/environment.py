@@ -245,6 +245,7 @@ def _sqlite(name: str, url: str, *, made_by_dev: Path, is_test: bool) -> dict[st
             "begin with three slashes, or four for an absolute path, e.g. sqlite:////srv/clearline/db.sqlite3"
         )
     database: dict[str, Any] = environ.Env.db_url_config(url)
+    database["ENGINE"] = "storefront.sqlite"
     path = Path(database["NAME"])
     if not is_in_memory:
         if path.is_dir():
@@ -260,8 +261,10 @@ def _sqlite(name: str, url: str, *, made_by_dev: Path, is_test: bool) -> dict[st
         # One writer from the first statement on: this is the fence on SQLite (docs/facts-and-fence.md).
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
+        # Copied back every 32 MB: a chunk of a sweep alone fills the 4 MB at which SQLite would do it.
         "init_command": (
             "PRAGMA journal_mode=WAL; PRAGMA mmap_size=134217728; PRAGMA journal_size_limit=67108864;"
+            "PRAGMA wal_autocheckpoint=8000;"
             "PRAGMA cache_size=-64000; PRAGMA temp_store=MEMORY;"
             f"PRAGMA synchronous={'OFF' if is_test else 'FULL'};"
         ),

@@ -20,11 +20,11 @@ import structlog
 from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
 from authorization import stores
+from storefront.sqlite.base import DatabaseWrapper
 
 logger = structlog.get_logger(__name__)
 
@@ -101,7 +101,7 @@ def _in_place_of_the_shops(path: Path) -> Iterator[BaseDatabaseWrapper]:
 
 def _connect(path: Path) -> BaseDatabaseWrapper:
     database = {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "storefront.sqlite",
         "NAME": str(path),
         "OPTIONS": dict(_OPTIONS),
         # It is closed by who leaves, and by nobody before.

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.core.cache import cache
 
-from authorization import clock
+from authorization import clock, outbox
 from storefront import test_store_files
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -50,8 +50,9 @@ def files_of_test_stores() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    """What a web process keeps for a while is not for the next test."""
+    """What a process keeps for a while, a bell that failed among it, is not for the next test."""
     cache.clear()
+    outbox._moments.silent_until = 0.0
 
 
 @pytest.fixture(autouse=True)

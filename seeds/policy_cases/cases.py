@@ -283,7 +283,7 @@ def _question(world: World, value: Value, combination: Combination) -> Question:
         condition=named["condition"],
         software=named["software"],
     )
-    return replace(question, listing_id=row("listing", "listing").pk) if named["listing"] else question
+    return question._replace(listing_id=row("listing", "listing").pk) if named["listing"] else question
 
 
 def _judge(test: PolicyFile, case: Case, combination: Combination, answer: Answer) -> Failure | None:

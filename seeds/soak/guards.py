@@ -216,13 +216,13 @@ GUARDS = (
         (
             Patch(
                 "authorization/sweeps.py",
-                "    if not open_sweep.exists() or SweepChunk",
-                "    if SweepChunk",
+                "    if not open_sweep.filter(~Exists(undone)).exists():\n",
+                "    if undone.exists():\n",
             ),
             Patch(
                 "authorization/sweeps.py",
-                "        if open_sweep.update(finished_at=at):\n",
-                "        if open_sweep.update(finished_at=at) or True:\n",
+                "        if not open_sweep.update(finished_at=at):\n",
+                "        if not open_sweep.update(finished_at=at) and False:\n",
             ),
         ),
         faults=("old work delivered again",),

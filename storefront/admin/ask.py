@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -140,7 +140,7 @@ class AskForm(forms.Form):
         asked = decisions.question_for(
             **{name: self.cleaned_data[name] for name in QUESTION if name != "listing"},
         )
-        return replace(asked, listing_id=self.cleaned_data["listing"])
+        return asked._replace(listing_id=self.cleaned_data["listing"])
 
 
 @dataclass(frozen=True)

@@ -517,7 +517,7 @@ def test_an_error_of_any_statement_is_no_answer(error):
 )
 def test_what_cannot_be_asked_is_refused_with_its_field(changes, arguments, field):
     worlds.write(World(tuple(Row(record) for record in GOOD)))
-    good, bad = worlds.question(), replace(worlds.question(), **changes)
+    good, bad = worlds.question(), worlds.question()._replace(**changes)
     for asked in ([bad], [good, bad], [bad, good]):
         with pytest.raises(decisions.InvalidQuestion) as refusal:
             decisions.decide_many(asked, **{"at": AT, **arguments})

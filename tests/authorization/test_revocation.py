@@ -1,6 +1,5 @@
 """A revocation from preview to the last delisting, on one connection."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -303,7 +302,7 @@ def test_a_hold_on_many_is_previewed_as_one_on_few():
 )
 def test_a_question_in_terms_that_nobody_knows_is_refused(changes):
     world = make_sellable()
-    question = replace(decisions.question_for_offer(world.offer), **changes)
+    question = decisions.question_for_offer(world.offer)._replace(**changes)
     with pytest.raises(decisions.InvalidQuestion) as refused:
         decisions.decide(question, at=clock.now())
     assert refused.value.field in changes

@@ -206,7 +206,7 @@ def test_words_of_approvals(failure, changes, code, message):
 
 
 def test_a_listing_that_does_not_state_its_software_is_told_to():
-    unstated = replace(QUESTION, software="")
+    unstated = QUESTION._replace(software="")
     reason = rules.approval_reason("software", APPROVAL, unstated, T0)
     assert "does not say which it ships with" in reason.message
     assert reason.cure == "State the software version that it ships with."

@@ -326,7 +326,7 @@ def test_an_allow_cites_what_it_rests_on():
 
 
 def test_the_software_must_be_stated_where_it_counts():
-    unstated = replace(QUESTION, software="")
+    unstated = QUESTION._replace(software="")
     assert codes(approved(software_from="7"), unstated) == ["CARRIER_APPROVAL_SOFTWARE"]
     assert codes(approved(), unstated) == []
 
@@ -365,7 +365,7 @@ def test_a_hold_reaches_by_each_dimension_and_not_past_it(dimension):
 def test_a_hold_on_a_listing_stops_no_question_without_one():
     facts = held(("listing", str(LISTING)))
     assert codes(facts) == ["ON_HOLD"]
-    assert codes(facts, replace(QUESTION, listing_id=None)) == []
+    assert codes(facts, QUESTION._replace(listing_id=None)) == []
 
 
 # --- chains -----------------------------------------------------------------------------------------------------
@@ -448,8 +448,8 @@ def test_after_a_revocation_the_reason_is_the_revocation():
 
 
 def test_a_manufacturer_may_sell_its_own():
-    assert codes(replace(GOOD, agreements=()), replace(QUESTION, vendor_id=MAKER)) == []
-    parent = replace(QUESTION, vendor_id=PARENT)
+    assert codes(replace(GOOD, agreements=()), QUESTION._replace(vendor_id=MAKER)) == []
+    parent = QUESTION._replace(vendor_id=PARENT)
     assert codes(subbrand(AFFILIATION, agreements=()), parent) == []
     assert ("affiliation", 85, 1) in judge(parent, subbrand(AFFILIATION, agreements=()), T0).evidence
     assert codes(subbrand(agreements=()), parent) == ["NO_AGREEMENT"]

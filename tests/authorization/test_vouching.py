@@ -355,7 +355,7 @@ def test_a_clearance_on_nothing_or_on_a_refusal_is_doubted():
         ListingHost.objects.filter(pk=nowhere).update(decision_id=uuid4())
         offer = next(offer for offer in live() if offer.pk == refused)
         (denial,) = decisions.decide_many(
-            [replace(decisions.question_for_offer(offer), territory="CA")], at=T0
+            [decisions.question_for_offer(offer)._replace(territory="CA")], at=T0
         )
         (decision,) = decisions.record_decisions([(denial, offer)])
         ListingHost.objects.filter(pk=refused).update(decision_id=decision.pk)

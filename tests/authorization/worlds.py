@@ -95,7 +95,7 @@ def question(**terms: Any) -> Question:
         vendor_id=VENDORS[0], manufacturer_id=DEVICES[device_id], device_id=device_id, variant_id=variant_id,
         host_id=next(iter(HOSTS)), territory="US", channel="web", condition="new", software="7.0.5",
     )  # fmt: skip
-    return replace(base, **terms)
+    return base._replace(**terms)
 
 
 def all_questions() -> list[Question]:

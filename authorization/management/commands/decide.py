@@ -5,7 +5,6 @@ Exit codes: 0 allow, 1 deny, 3 undetermined, 2 when the question is wrong or cou
 
 import json
 from argparse import ArgumentParser
-from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -93,7 +92,7 @@ def _question(options: dict[str, Any]) -> Question:
         software=options["software"],
     )
     return (
-        replace(question, listing_id=_listing(options["listing"], question))
+        question._replace(listing_id=_listing(options["listing"], question))
         if options["listing"]
         else question
     )
