@@ -198,6 +198,43 @@ def test_who_dies_keeps_nobody_elses_work():
     assert outbox.pump() == 4
 
 
+class Killed(BaseException):
+    """As by kill -9: no handler of errors sees it."""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_dies_between_the_work_and_its_mark_leaves_it_to_be_done_again(monkeypatch):
+    for _ in range(3):
+        announce("reaction")
+    claim, claimed = outbox._claim, []
+
+    def dies_at_the_second(row: OutboxRow) -> bool:
+        claimed.append(row.pk)
+        if len(claimed) == 2:
+            raise Killed
+        return claim(row)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "_claim", dies_at_the_second)
+        with pytest.raises(Killed):
+            outbox.pump()
+    assert not work().filter(done_at__isnull=False).exists(), "the first was worked on, and not marked"
+    assert outbox.pump() == 2, "the others were free all the while"
+    work().filter(done_at__isnull=True).update(claimed_until=outbox._machine_now() - timedelta(seconds=1))
+    assert outbox.pump() == 0, "the death counts as an attempt"
+    assert outbox.pump(at=later(60)) == 1
+    assert len(DONE) == 4
+
+
+@pytest.mark.django_db
+def test_each_of_a_look_is_marked_and_counted():
+    for _ in range(3):
+        announce("reaction")
+    assert outbox.pump() == 3
+    assert not work().filter(done_at__isnull=True).exists()
+    assert not work().filter(claimed_until__isnull=False).exists()
+
+
 @pytest.mark.django_db
 def test_a_lease_from_before_the_machines_clock_was_set_back_runs_out_all_the_same():
     announce("reaction")
