@@ -1,5 +1,6 @@
 """What all tests share: the clock of a business day, and no network but loopback."""
 
+import gc
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(with_database)])
     items[:] = with_database
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported and collected stays: nobody need look through it for circles again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True, scope="session")
