@@ -367,6 +367,30 @@ def test_no_row_of_any_table_is_written_by_a_preview(time):
     assert rows() == before
 
 
+def test_a_preview_says_the_same_in_pages_of_any_size(monkeypatch, time):
+    vendor = OrganizationFactory.create()
+    offers = [sellable(worlds.T0, vendor=vendor).offer.pk for _ in range(5)]
+    change = PlaceHold(
+        code="H-PAGES",
+        placed_by="the shop",
+        reason_code="SHOP_REVIEW",
+        note="",
+        targets=(("vendor", str(vendor.pk)),),
+    )
+    whole = revocations.preview(change, at=worlds.T0)
+    assert list(whole.falls.offer_ids) == offers
+    for size in (1, 2, 5):
+        monkeypatch.setattr(revocations, "PAGE", size)
+        found = revocations.preview(change, at=worlds.T0)
+        assert (found.digest, list(found.falls)) == (whole.digest, list(whole.falls))
+    monkeypatch.setattr(revocations.Impacts, "NAMED", 3)
+    named = revocations.preview(change, at=worlds.T0).falls
+    assert [impact.offer_id for impact in named.first] == offers[:3]
+    assert len(named) == 5
+    with pytest.raises(ValueError, match="only the first 3"):
+        list(named)
+
+
 def test_a_digest_of_a_world_that_moved_is_refused_for_every_change(time):
     at = time.begins()
     make_policy(at=at, is_equipment_authorization_enforced=True)

@@ -209,6 +209,20 @@ def test_a_sweep_finishes_only_when_all_is_planned(settings, monkeypatch):
     assert_fell_once(worlds, revocation)
 
 
+def test_a_sweep_finishes_only_when_its_last_chunk_is_done(settings):
+    vendor, worlds, _ = a_shop(2)
+    settings.SWEEP_CHUNK_SIZE = 1
+    revocation = hold_vendor(vendor)
+    do(sweep_rows()[0])
+    assert Sweep.objects.get(revocation=revocation).planned_at is not None
+    for row in sweep_rows():
+        assert Sweep.objects.get(revocation=revocation).finished_at is None
+        do(row)
+    assert Sweep.objects.get(revocation=revocation).finished_at is not None
+    assert OutboxRow.objects.filter(event="sweep.finished", handler="").count() == 1
+    assert_fell_once(worlds, revocation)
+
+
 def test_a_planner_that_another_overtook_writes_nothing(settings, monkeypatch):
     """The same round is delivered again while it is planned."""
     vendor, worlds, _ = a_shop(3)
