@@ -379,7 +379,7 @@ def test_a_preview_says_the_same_in_pages_of_any_size(monkeypatch, time):
     )
     whole = revocations.preview(change, at=worlds.T0)
     assert list(whole.falls.offer_ids) == offers
-    for size in (1, 2, 5):
+    for size in (5, 2, 1):
         monkeypatch.setattr(revocations, "PAGE", size)
         found = revocations.preview(change, at=worlds.T0)
         assert (found.digest, list(found.falls)) == (whole.digest, list(whole.falls))
