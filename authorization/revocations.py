@@ -79,6 +79,7 @@ from authorization.rules import Evidence
 from carriers.versions import FOREVER
 from catalog.models import ListingHost, OfferState
 
+# Offers judged at a time: what they have in common is worked out once for all of them, and memory stays flat.
 PAGE = 2500
 # Changes of authority that may slip in between the last preview and the fence, before we ask to look again.
 ATTEMPTS = 3
@@ -126,7 +127,7 @@ class Impacts(Collection[OfferImpact]):
     NAMED = 5000
 
     def __init__(self, codes: str) -> None:
-        """`codes`: as what an impact has the codes, `reason_codes` or `evidence_codes`."""
+        """`codes`: the field of an impact that holds them, `reason_codes` or `evidence_codes`."""
         self._codes = codes
         self._named: list[OfferImpact] = []
         self.offer_ids = array("q")

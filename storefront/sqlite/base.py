@@ -1,8 +1,8 @@
 """SQLite waits for its turn in steps that grow to 100 ms, so that whoever has waited long asks least often.
 
 A withdrawal would stand for seconds behind a dozen busy buyers, each of which comes back at once and asks every
-millisecond; and a lock that was let go would lie idle until somebody wakes. Here all ask equally often, every two
-milliseconds or so.
+millisecond; and a lock that was let go would lie idle until somebody wakes. Here all ask equally often, every
+millisecond or so. Why it is not a queue, and what it costs: docs/decisions/0017-sqlite-writers-ask-equally-often.md.
 """
 
 import random
