@@ -13,10 +13,11 @@ from uuid import uuid4
 from django.conf import settings
 from django.db import DatabaseError
 
-from authorization import evaluator, findings
-from authorization.evaluator import NOTHING_CHANGED, Policy, Setting, WhatIf
+from authorization import decision_setting, findings
+from authorization.decision_setting import Policy, Setting
 from authorization.models import Decision, DecisionEvidence
 from authorization.rules import ALL, Evidence, Finding, Ground, Question, Reason
+from authorization.what_if import NOTHING_CHANGED, WhatIf
 from carriers.models import HostCarrier
 from carriers.versions import FOREVER
 from catalog.listings import TERMS, Clearance, content_hash
@@ -160,7 +161,7 @@ def read_setting(*, at: datetime, known_at: int | None) -> Setting:
     if at.tzinfo is None:
         raise InvalidQuestion("at", "The time has no time zone; give one, e.g. 2016-02-01T12:00:00Z.")
     try:
-        setting = evaluator.read_setting(at=at, known_at=known_at, mvno=settings.SHOP_MVNO)
+        setting = decision_setting.read_setting(at=at, known_at=known_at, mvno=settings.SHOP_MVNO)
     except DatabaseError as error:
         raise DecisionUnavailable("The evidence could not be read.") from error
     if not 0 <= setting.revision <= setting.newest:

@@ -20,8 +20,8 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from authorization import decisions, revisions, software
+from authorization.decision_setting import Affiliation, Policy, Setting
 from authorization.decisions import PAGE, Answer, DecisionUnavailable, InvalidQuestion
-from authorization.evaluator import Affiliation, Policy, Setting
 from authorization.facts import InvalidFact
 from authorization.models import (
     AffiliationVersion,

@@ -10,21 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from authorization import evaluator, radio, rules, software
-from authorization.evaluator import (
-    Affiliation,
-    ApprovalRow,
-    EquipmentRow,
-    Found,
-    HoldRow,
-    Hosting,
-    Link,
-    Missed,
-    Point,
-    Policy,
-    Setting,
-    Upstream,
-    WhatIf,
-)
+from authorization.decision_setting import Affiliation, Hosting, Policy, Setting
+from authorization.evaluator import ApprovalRow, EquipmentRow, Found, HoldRow, Link, Missed, Upstream
+from authorization.evidence_text import Point
 from authorization.facts import InvalidFact
 from authorization.rules import (
     FAILED,
@@ -37,6 +25,7 @@ from authorization.rules import (
     Question,
     Reason,
 )
+from authorization.what_if import WhatIf
 from carriers.versions import FOREVER
 
 # For so many vendors all that is upstream is read with what it covers; for more only what lies on some way to them.

@@ -51,13 +51,14 @@ from authorization.changes import (
     policy_terms,
     restrict,
 )
+from authorization.decision_setting import Policy, Setting
 from authorization.decisions import Answer
 from authorization.delisting import Offer
-from authorization.evaluator import NOTHING_CHANGED, HypotheticalHold, Policy, Setting, WhatIf
 from authorization.facts import InvalidFact
 from authorization.models import Assurance, Fact, HoldVersion, Revision, Revocation
 from authorization.rules import ALL, Question
 from authorization.transactions import undone
+from authorization.what_if import NOTHING_CHANGED, HypotheticalHold, WhatIf
 from carriers.versions import FOREVER
 from catalog.models import ListingHost, OfferState
 

@@ -26,7 +26,6 @@ from authorization import (
 )
 from authorization.actors import Actor
 from authorization.decisions import Answer
-from authorization.evaluator import WhatIf
 from authorization.facts import InvalidFact
 from authorization.models import (
     AffiliationVersion,
@@ -37,6 +36,7 @@ from authorization.models import (
     Revocation,
     ScopeTerm,
 )
+from authorization.what_if import WhatIf
 from catalog.models import ListingHost, OfferState
 
 Kind, State = PendingChange.Kind, PendingChange.State

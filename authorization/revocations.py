@@ -67,9 +67,9 @@ from authorization.changes import RevokeApproval as RevokeApproval
 from authorization.changes import RevokeEquipment as RevokeEquipment
 from authorization.changes import SetPolicy as SetPolicy
 from authorization.changes import Undo as Undo
+from authorization.decision_setting import Setting
 from authorization.decisions import Answer
 from authorization.delisting import Offer
-from authorization.evaluator import Setting
 from authorization.facts import InvalidFact
 from authorization.garbage import uncollected
 from authorization.imagined import Imagined

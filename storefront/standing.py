@@ -16,8 +16,8 @@ from typing import Any
 from django.db.models import Min, Q
 
 from authorization import decisions
+from authorization.decision_setting import Policy, Setting
 from authorization.decisions import Answer
-from authorization.evaluator import Policy, Setting, WhatIf
 from authorization.models import (
     AffiliationVersion,
     AgreementVersion,
@@ -33,6 +33,7 @@ from authorization.models import (
     Revocation,
 )
 from authorization.rules import ALL, FAILED, REASON_CODES, Question
+from authorization.what_if import WhatIf
 from carriers.versions import FOREVER
 from catalog.models import VariantAttribute
 from storefront import goods, safety

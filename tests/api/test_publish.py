@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from authorization import clock, decisions, policies
-from authorization.evaluator import Setting
+from authorization.decision_setting import Setting
 from authorization.models import Decision, OutboxRow
 from catalog.models import ListingHost
 from seeds import factories

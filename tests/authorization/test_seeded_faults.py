@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from authorization import decisions, evaluator, findings, rules, spec
+from authorization import decisions, evidence_text, findings, rules, spec, what_if
 from authorization.rules import Question
 from tests.authorization import worlds
 from tests.authorization.test_answers_hold import (
@@ -73,7 +73,7 @@ def fault(name: str, owner: Any, function: str, *changes: tuple[str, str]) -> Fa
     return Fault(name, owner, function, changes)
 
 
-EVIDENCE, CHANGES, CASE = evaluator._Evidence, evaluator._Changes, findings._Case
+EVIDENCE, CHANGES, CASE = evidence_text.EvidenceText, what_if.Changes, findings._Case
 FAULTS = [
     fault("inclusive end", EVIDENCE, "_stands", ("""{self.change.end('a')} > {""", """{self.change.end('a')} >= {""")),
     fault("exclusive start", EVIDENCE, "_stands", ("a.valid_from <= ", "a.valid_from < ")),
@@ -104,11 +104,11 @@ FAULTS = [
         """({self.change.revoked_at('a')} IS NULL OR {self.change.revoked_at('a')} > {self.at})""", "1 = 1")),
     fault("revocation of equipment ignored", EVIDENCE, "_equipment", (
         'is_revoked = f"{revoked_at} IS NOT NULL AND', 'is_revoked = f"1 = 0 AND')),
-    fault("known_at ignored", evaluator, "_known", (
+    fault("known_at ignored", evidence_text, "known", (
         "{row}.rev_from <= {revision} AND ({row}.rev_to IS NULL OR {row}.rev_to > {revision})",
         "{row}.rev_to IS NULL AND {revision} >= 0")),
-    fault("rev_to inclusive", evaluator, "_known", ("rev_to > {", "rev_to >= {")),
-    fault("rev_from exclusive", evaluator, "_known", ("rev_from <= {", "rev_from < {")),
+    fault("rev_to inclusive", evidence_text, "known", ("rev_to > {", "rev_to >= {")),
+    fault("rev_from exclusive", evidence_text, "known", ("rev_from <= {", "rev_from < {")),
     fault("approval of another host", EVIDENCE, "_approvals", ("AND a.host_id = q.host", "")),
     fault("approval of another variant", EVIDENCE, "_approvals", ("a.variant_id = q.variant AND", "")),
     fault("waiver ignored", EVIDENCE, "_approvals", (
@@ -139,7 +139,7 @@ FAULTS = [
         "WHERE part.sharp = 0 AND", "WHERE 1 = 0 AND")),
     fault("ancestors ignored by holds", EVIDENCE, "_named", ("and self.ancestors", "and False")),
     fault("attributes ignored by holds", EVIDENCE, "_named", ("if self._names_attributes", "if False")),
-    fault("release of a hold ignored", evaluator, "_holds",
+    fault("release of a hold ignored", evidence_text, "holds_text",
         (" AND (v.released_at IS NULL OR v.released_at > {at})", ""),
         ("WHEN v.released_at IS NOT NULL AND", "WHEN 1 = 0 AND")),
     fault("every hold on a vendor taken as its suspension", findings, "_hold", (" and row.dimensions == 1", "")),

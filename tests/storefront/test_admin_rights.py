@@ -3,7 +3,7 @@
 import pytest
 from django.db import OperationalError
 
-from authorization import clock, evaluator
+from authorization import clock, decision_setting
 from authorization.models import Revocation
 from seeds import factories
 from storefront import appeals, takedowns
@@ -62,7 +62,7 @@ def test_while_the_engine_cannot_decide_nothing_is_granted_and_nothing_typed_is_
     def fail(**_):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(evaluator, "read_setting", fail)
+    monkeypatch.setattr(decision_setting, "read_setting", fail)
     for answer in (
         desk.get(act_url(row, "grant")),
         desk.post(act_url(row, "grant"), {"note": "Asked by phone.", "digest": "d"}),

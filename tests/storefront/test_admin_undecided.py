@@ -8,7 +8,7 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
-from authorization import clock, evaluator
+from authorization import clock, decision_setting
 from authorization.models import AgreementVersion, Fact, HoldVersion, Revision
 from storefront import carts, orders
 from storefront.admin.desk import UNDECIDED
@@ -35,7 +35,7 @@ def break_engine(monkeypatch):
     def fail(**_):
         raise OperationalError("gone")
 
-    return lambda: monkeypatch.setattr(evaluator, "read_setting", fail)
+    return lambda: monkeypatch.setattr(decision_setting, "read_setting", fail)
 
 
 def said(response):

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 from django.urls import reverse
 
-from authorization import clock, decisions, evaluator
+from authorization import clock, decision_setting, decisions
 from authorization.models import Fact
 from catalog.models import ListingHost
 from seeds.factories import HostCarrierFactory, HostingFactory, make_agreement, make_policy, make_sellable
@@ -103,7 +103,7 @@ def test_an_engine_that_cannot_read_is_said_so(auditor, monkeypatch):
         raise DatabaseError("gone")
 
     hosting = HostingFactory.create()
-    monkeypatch.setattr(evaluator, "read_setting", fails)
+    monkeypatch.setattr(decision_setting, "read_setting", fails)
     for url in (reverse("exposure"), reverse("resting_on", args=["hosting", hosting.pk])):
         response = auditor.get(url)
         assert response.status_code == 503
@@ -239,7 +239,7 @@ def test_the_command_says_when_it_could_not_be_answered(monkeypatch):
     def fails(**_):
         raise DatabaseError("gone")
 
-    monkeypatch.setattr(evaluator, "read_setting", fails)
+    monkeypatch.setattr(decision_setting, "read_setting", fails)
     with pytest.raises(CommandError, match="could not be answered") as refused:
         call_command("authority", "exposure")
     assert refused.value.returncode == 2

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from authorization import clock, evaluator, groundwork, reconciler
+from authorization import clock, decision_setting, groundwork, reconciler
 from catalog.models import Device, OfferState, Organization
 from seeds.factories import BUILDER, OrganizationFactory, make_sellable
 from storefront import carts
@@ -21,7 +21,7 @@ def corrected(monkeypatch):
 
     def arm(world):
         other = OrganizationFactory.create(kind=Organization.Kind.MANUFACTURER)
-        read_setting, waiting = evaluator.read_setting, [True]
+        read_setting, waiting = decision_setting.read_setting, [True]
 
         def late(**asked):
             if waiting:
@@ -32,7 +32,7 @@ def corrected(monkeypatch):
                     recorder.change(device, ["manufacturer"], is_ground=True)
             return read_setting(**asked)
 
-        monkeypatch.setattr(evaluator, "read_setting", late)
+        monkeypatch.setattr(decision_setting, "read_setting", late)
 
     return arm
 

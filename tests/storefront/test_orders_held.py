@@ -9,8 +9,8 @@ from authorization import (
     affiliations,
     approvals,
     clock,
+    decision_setting,
     decisions,
-    evaluator,
     fence,
     offers,
     outbox,
@@ -325,7 +325,7 @@ def test_a_stricter_policy_takes_nothing_away(held, world):
 
 
 def test_nothing_is_released_while_it_cannot_be_told(held, monkeypatch):
-    monkeypatch.setattr(evaluator, "read_setting", unreadable)
+    monkeypatch.setattr(decision_setting, "read_setting", unreadable)
     with pytest.raises(DecisionUnavailable):
         release(held)
     held.refresh_from_db()

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
-from authorization import clock, evaluator, outbox, revocations
+from authorization import clock, decision_setting, outbox, revocations
 from authorization.models import Fact, Revocation
 from authorization.revocations import PlaceHold, RevokeAgreement
 from seeds.factories import make_sellable
@@ -149,7 +149,7 @@ def test_what_was_charged_already_is_said(boss, held):
 
 
 def test_while_it_cannot_be_computed_the_page_says_so_and_still_refunds(boss, held, monkeypatch):
-    monkeypatch.setattr(evaluator, "read_setting", unreadable)
+    monkeypatch.setattr(decision_setting, "read_setting", unreadable)
     response = boss.get(desk_url(held))
     assert "could not be computed right now" in text(response)
     assert offers_act(html(response), held, "refund")
