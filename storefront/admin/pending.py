@@ -164,7 +164,7 @@ class PendingChangeAdmin(ReadOnlyAdmin):
         },
     )
     def show_state(self, pending: PendingChange) -> str:
-        return say_pending(pending)
+        return say_pending(pending, clock.now())
 
     # --- what may be done -----------------------------------------------------------------------------------
 
@@ -245,7 +245,9 @@ class PendingChangeAdmin(ReadOnlyAdmin):
         back = change_url(row.revocation)
         refusal = ""
         if row.state != State.OPEN:
-            refusal = f"Nothing is left to decide: {say_pending(row)}."
+            refusal = f"Nothing is left to decide: {say_pending(row, clock.now())}."
+        elif took_effect(row, clock.now()) and request.method != "POST":
+            refusal = f"It took effect on {row.due_at:%Y-%m-%d %H:%M:%S} UTC. Undo the withdrawal instead."
         elif not self.fits(action_name, row):
             refusal = f"That is {self.show_kind(row)}, which cannot be decided so."
         elif not self.is_for(request, action_name, row):
@@ -267,8 +269,15 @@ class PendingChangeAdmin(ReadOnlyAdmin):
         )
 
 
-def say_pending(pending: PendingChange) -> str:
+def took_effect(pending: PendingChange, at: datetime) -> bool:
+    """The day of a withdrawal has come, also where no worker has met it yet."""
+    return pending.due_at is not None and pending.due_at <= at
+
+
+def say_pending(pending: PendingChange, at: datetime) -> str:
     match pending.kind, pending.state:
+        case Kind.WITHDRAWAL, State.OPEN if took_effect(pending, at):
+            return "took effect"
         case Kind.WITHDRAWAL, State.OPEN:
             return "to come"
         case Kind.WITHDRAWAL, State.DONE:

@@ -38,7 +38,7 @@ from storefront.admin.desk import (
 )
 from storefront.admin.front_door import SHOWN, returns_context
 from storefront.admin.numbers import steps_for_page
-from storefront.admin.pending import MAY_DECIDE, say_wait
+from storefront.admin.pending import MAY_DECIDE, say_wait, took_effect
 from storefront.admin.sweeps import say_progress
 from storefront.models import Order
 from storefront.numbers import timeline_of
@@ -130,7 +130,7 @@ class RevocationAdmin(Beginnings, ReadOnlyAdmin):
 
     @display(description="state", label=STATE_COLOURS)
     def show_state(self, revocation: Revocation) -> str:
-        return say_state(revocation)
+        return say_state(revocation, clock.now())
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.undo)
@@ -143,7 +143,7 @@ class RevocationAdmin(Beginnings, ReadOnlyAdmin):
         rows = self.get_queryset(request).select_related("fact", "revision", "sweep")
         revocation = get_object_or_404(rows, pk=number_in(object_id))
         at = clock.now()
-        state = say_state(revocation)
+        state = say_state(revocation, at)
         sweep = getattr(revocation, "sweep", None)
         progress = sweeps.progress(sweep) if sweep else None
         proof = getattr(revocation, "removal_proof", None)
@@ -257,14 +257,17 @@ _IN_ITS_PLACE: dict[str, str] = {
 }
 
 
-def say_state(revocation: Revocation) -> str:
-    """One of STATE_COLOURS. Pending changes and reinstatements come prefetched, the sweep selected."""
+def say_state(revocation: Revocation, at: datetime) -> str:
+    """One of STATE_COLOURS. Pending changes and reinstatements come prefetched, the sweep selected.
+
+    Of a withdrawal for a later day its instant counts, not whether a worker has met it.
+    """
     waiting = {row.kind: row.state for row in revocation.pending_changes.all()}
     if any(not row.is_partial for row in revocation.reinstatements.all()):
         return UNDONE
     if waiting.get(Kind.WITHDRAWAL) == State.CANCELLED:
         return CANCELLED
-    if waiting.get(Kind.WITHDRAWAL) == State.OPEN:
+    if waiting.get(Kind.WITHDRAWAL) == State.OPEN and revocation.effective_at > at:
         return TO_COME
     if waiting.get(Kind.REMOVAL) == State.OPEN:
         return WAITS_FOR_PERSON
@@ -280,7 +283,7 @@ def _waiting_context(request: HttpRequest, revocation: Revocation, at: datetime)
     may_decide = request.user.has_perm(MAY_DECIDE)
     context: dict[str, Any] = {"planned": None, "removal": None}
     for row in revocation.pending_changes.all():
-        is_open = row.state == State.OPEN
+        is_open = row.state == State.OPEN and not took_effect(row, at)
         acts: list[tuple[str, str, bool]] = []
         if is_open and may_decide and row.kind == Kind.WITHDRAWAL:
             acts = [("Cancel it", _act_url(row, "cancel"), False)]

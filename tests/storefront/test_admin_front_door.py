@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from authorization import agreements, approvals, clock, groundwork, holds, outbox
+from authorization import agreements, approvals, clock, decisions, groundwork, holds, outbox
 from authorization.models import (
     AgreementVersion,
     ApprovalVersion,
@@ -192,6 +192,30 @@ def test_what_has_taken_effect_is_not_cancelled(desk, world, planned, monkeypatc
     pending.refresh_from_db()
     assert pending.state == "open"
     assert agreements.current(world.agreement).revoked_at == planned.effective_at
+
+
+def test_a_day_that_came_with_every_worker_dead_is_said_and_undone(desk, world, planned, monkeypatch):
+    pending = PendingChange.objects.get()
+    after = planned.effective_at + timedelta(seconds=1)
+    monkeypatch.setattr(clock, "now", lambda: after)
+
+    shown = page(desk.get(withdrawal_url(planned)))
+    assert "stays on sale" not in shown
+    assert "Nothing of it could be sold from" in shown
+    assert "the sale has stopped already" in shown
+    assert act_url(pending, "cancel") not in shown
+    undo_url = reverse("admin:undo_withdrawal", args=[planned.pk])
+    assert undo_url in shown
+    assert "waits for a worker" in page(desk.get(list_url(Revocation)))
+    assert "took effect" in page(desk.get(list_url(PendingChange)))
+    sent_back = page(desk.get(act_url(pending, "cancel"), follow=True))
+    assert "It took effect on" in sent_back
+    assert "Undo the withdrawal instead" in sent_back
+
+    digest = desk.get(undo_url).context["form"].initial["digest"]
+    assert desk.post(undo_url, {"reason": "A slip.", "digest": digest}).status_code == 302
+    assert decisions.decide_offers([world.offer], at=after)[0].is_allowed
+    assert "Undone" in page(desk.get(withdrawal_url(planned)))
 
 
 @pytest.mark.parametrize(
