@@ -327,6 +327,11 @@ class Recorder:
         ]
 
     @property
+    def boundaries(self) -> set[datetime]:
+        """When what differs begins or ends by itself."""
+        return {instant for asked in self._asked.values() for instant in _boundaries_of(asked)}
+
+    @property
     def reason(self) -> str:
         return self._reason
 
@@ -476,8 +481,7 @@ class Recorder:
             _save_heads([asked.head for asked in wanted if asked.head.pk is None])
             for part in batched(wanted, _BATCH):
                 for asked in _write_versions(model, part, revision):
-                    boundaries |= {asked.record["valid_from"], asked.record["valid_until"]}
-                    boundaries |= _ends_of_service(asked.children)
+                    boundaries |= _boundaries_of(asked)
                     self.written += 1
         if not (self.written or self._created or self._changed or self._removed):
             return False
@@ -530,8 +534,7 @@ def restore_under_fence(
             wanted = _as_before(model, part, children, corrected_at=corrected_at)
             _write_versions(model, wanted, revision)
             for asked in wanted:
-                boundaries |= {asked.record["valid_from"], asked.record["valid_until"]}
-                boundaries |= _ends_of_service(asked.children)
+                boundaries |= _boundaries_of(asked)
                 if model is VariantVersion:
                     scope["variant_ids"].add(asked.head.pk)
                 else:
@@ -640,6 +643,10 @@ def _value_of(row: Model, name: str) -> Any:
 def _columns(child: Any) -> str:
     names = [field.attname for field in child._meta.concrete_fields if field.name not in ("id", "version")]
     return json.dumps({name: str(getattr(child, name)) for name in names}, sort_keys=True)
+
+
+def _boundaries_of(asked: _Asked) -> set[datetime]:
+    return {asked.record["valid_from"], asked.record["valid_until"]} | _ends_of_service(asked.children)
 
 
 def _ends_of_service(children: Iterable[Any]) -> set[datetime]:

@@ -5,7 +5,7 @@ the code that executes it, in a transaction that is rolled back.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -62,6 +62,8 @@ from authorization.what_if import NOTHING_CHANGED, HypotheticalHold, WhatIf
 from carriers.versions import FOREVER
 from catalog.models import ListingHost, OfferState
 
+# What a preview calls a policy that would be set: it has no code yet.
+NEW_POLICY = "the new policy"
 # Whoever rehearses: the rows are gone before anybody could read the name.
 _NOBODY = SYSTEM
 
@@ -83,6 +85,8 @@ class Imagined:
     change_setting: Callable[[Setting], Setting] | None = None
     # Writes the change, where the engine cannot be told of it.
     rehearse: Callable[[Revision], None] | None = None
+    # When what it sets takes more away by itself, in order: an earlier end, a waiver that runs out.
+    later: tuple[datetime, ...] = ()
 
     def judge_offers(self, setting: Setting, offers: list[Offer]) -> tuple[list[Answer], list[Answer]]:
         """Before and after, in the order of the offers."""
@@ -147,9 +151,11 @@ def imagine(change: Imaginable, *, at: datetime) -> Imagined:
         _check_revocable(fact, effective_at=at)
         return Imagined(WhatIf(revoked={fact.pk: at}), offers, fact_ids, at)
     if isinstance(change, NarrowAgreement):
-        return Imagined(_narrower(change, fact, at), offers, fact_ids, at)
+        world = _narrower(change, fact, at)
+        return Imagined(world, offers, fact_ids, at, later=_to_come({change.valid_until}, at))
     if isinstance(change, RestrictApproval):
-        return _imagine_restriction(change, fact, selectors.offers_touched_by(swept, fact), at)
+        limited = _imagine_restriction(change, fact, selectors.offers_touched_by(swept, fact), at)
+        return replace(limited, later=_to_come({change.waived_until}, at))
     if isinstance(change, EndAffiliation):
         return _imagine_end_of_affiliation(fact, selectors.offers_touched_by(swept, fact), at)
     if isinstance(change, Expire):
@@ -204,7 +210,8 @@ def _imagine_hold(change: PlaceHold, live: QuerySet[ListingHost], at: datetime) 
     )
     named = frozenset({int(value) for dimension, value in targets if dimension == "fact"})
     offers = selectors.offers_matching(live, _by_dimension(targets))
-    return Imagined(WhatIf(holds=(hold,)), offers, named, at)
+    later = _to_come({exemption.valid_until for exemption in exemptions}, at)
+    return Imagined(WhatIf(holds=(hold,)), offers, named, at, later=later)
 
 
 def _narrower(change: NarrowAgreement, fact: Fact, at: datetime) -> WhatIf:
@@ -221,7 +228,7 @@ def _imagine_policy(change: SetPolicy, swept: QuerySet[ListingHost], at: datetim
     ended = {version.head_id for version in policies.ended_by(terms, at=at)}
     new = Policy(
         fact_id=0,
-        code="the new policy",
+        code=NEW_POLICY,
         version_no=1,
         territory=change.territory,
         enforces_agreement=change.is_agreement_enforced,
@@ -279,7 +286,8 @@ def _imagine_correction(change: CorrectGroundwork, swept: QuerySet[ListingHost],
         # A rehearsal must leave no trace in what will be written in earnest: rows get their numbers by writing.
         copy.deepcopy(recorder).write(revision)
 
-    return Imagined(NOTHING_CHANGED, offers, frozenset(), at, rehearse=write)
+    later = _to_come(recorder.boundaries, at) if recorder.is_ground else ()
+    return Imagined(NOTHING_CHANGED, offers, frozenset(), at, rehearse=write, later=later)
 
 
 def _imagine_undo(change: Undo, swept: QuerySet[ListingHost], at: datetime) -> Imagined:
@@ -304,6 +312,10 @@ def _rehearsed(
         # Once without questions: what would be refused is refused although nothing is on sale.
         pass
     return Imagined(NOTHING_CHANGED, offers, fact_ids, at, rehearse=write)
+
+
+def _to_come(instants: Iterable[datetime | None], at: datetime) -> tuple[datetime, ...]:
+    return tuple(sorted(instant for instant in instants if instant is not None and at < instant < FOREVER))
 
 
 def _check_revocable(fact: Fact, *, effective_at: datetime) -> None:

@@ -580,6 +580,8 @@ class Revocation(models.Model):
     commit_s = models.FloatField(null=True, blank=True)
     preview_digest = models.CharField(max_length=64)
     preview_falls = models.PositiveIntegerField()
+    # Beside those: what falls by itself on a day to come that it sets, e.g. an earlier end of an agreement.
+    preview_falls_later = models.PositiveIntegerField(default=0, db_default=0)
     preview_survives = models.PositiveIntegerField()
 
     class Meta:

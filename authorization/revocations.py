@@ -72,7 +72,7 @@ from authorization.decisions import Answer
 from authorization.delisting import Offer
 from authorization.facts import InvalidFact
 from authorization.garbage import uncollected
-from authorization.imagined import Imagined
+from authorization.imagined import NEW_POLICY, Imagined
 from authorization.imagined import imagine as imagine
 from authorization.models import Fact, Revision, Revocation
 from authorization.rules import Evidence
@@ -175,7 +175,16 @@ class _Seen:
     world: list[int]
     holds_until: str
     counts: list[int]
-    wants_two: bool = False
+    falls_later: int
+    wants_two: bool
+
+
+@dataclass(frozen=True)
+class FallsLater:
+    """What stays on sale at first and falls at this instant, which the change itself sets."""
+
+    at: datetime
+    falls: Impacts
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,12 @@ class Preview:
     seen: _Seen
     token: str
     effective_at: datetime | None = None
+    # Of an earlier end, a waiver that runs out: by instant. None of these is among `falls` or `survives`.
+    later: tuple[FallsLater, ...] = ()
+
+    @property
+    def falls_later(self) -> int:
+        return sum(len(each.falls) for each in self.later)
 
 
 class WorldMoved(Exception):
@@ -210,7 +225,8 @@ class WorldMoved(Exception):
 
 
 def preview(change: Imaginable, *, at: datetime, effective_at: datetime | None = None) -> Preview:
-    """Exactly which offers would fall, survive on other evidence, or return, now or at `effective_at`.
+    """Exactly which offers would fall, survive on other evidence, or return, now or at `effective_at`; and which fall
+    after that by a day that the change sets.
 
     Writes nothing. Raises InvalidFact.
     """
@@ -223,20 +239,29 @@ def preview(change: Imaginable, *, at: datetime, effective_at: datetime | None =
     setting = decisions.read_setting(at=at, known_at=None)
     world = _fingerprint(imagined.offers)
     falls, survives, returns = Impacts("reason_codes"), Impacts("evidence_codes"), Impacts("evidence_codes")
+    later = tuple(FallsLater(instant, Impacts("reason_codes")) for instant in imagined.later)
     holds_until = FOREVER
     for offers in _pages(imagined.offers):
         with uncollected():
             fates = _fates(offers, imagined, setting)
         for impacts, of_page in ((falls, fates.falls), (survives, fates.survives), (returns, fates.returns)):
             impacts.add(of_page)
+        for each in later:
+            each.falls.add(fates.later[each.at])
         holds_until = min(holds_until, fates.holds_until)
-    digest = _digest(change, effective_at, falls, survives, returns)
-    counts = [len(falls), len(survives), len(returns)]
+    digest = _digest(change, effective_at, falls, survives, returns, later)
+    falling = sum((each.falls.offer_ids for each in later), falls.offer_ids)
+    is_withdrawal = not isinstance(change, ReleaseHold | ExemptFromHold | Undo | Expire)
     seen = _Seen(
-        digest, _hash_of(change, effective_at), setting.revision, world, holds_until.isoformat(), counts
+        digest=digest,
+        change=_hash_of(change, effective_at),
+        revision=setting.revision,
+        world=world,
+        holds_until=holds_until.isoformat(),
+        counts=[len(falls), len(survives), len(returns)],
+        falls_later=len(falling) - len(falls),
+        wants_two=is_withdrawal and pending_changes.needs_second_person(falling),
     )
-    if falls and not isinstance(change, ReleaseHold | ExemptFromHold | Undo | Expire):
-        seen = replace(seen, wants_two=pending_changes.needs_second_person(falls.offer_ids))
     return Preview(
         change=change,
         falls=falls,
@@ -247,6 +272,7 @@ def preview(change: Imaginable, *, at: datetime, effective_at: datetime | None =
         seen=seen,
         token=_sign(seen, at),
         effective_at=effective_at,
+        later=later,
     )
 
 
@@ -349,6 +375,7 @@ def _execute_if_unmoved(wanted: _Withdrawal, seen: _Seen) -> Revocation | None:
             preview_digest=seen.digest,
             preview_falls=seen.counts[0],
             preview_survives=seen.counts[1],
+            preview_falls_later=seen.falls_later,
         )
         ledger.record(
             act="authority.withdrawn",
@@ -362,6 +389,7 @@ def _execute_if_unmoved(wanted: _Withdrawal, seen: _Seen) -> Revocation | None:
                 "reason_code": change.reason_code,
                 "digest": seen.digest,
                 "falls": seen.counts[0],
+                "falls_later": seen.falls_later,
                 "effective_at": effective_at.isoformat(),
             },
             revision=revision.n,
@@ -535,8 +563,14 @@ def _facts(answer: Answer) -> list[Evidence]:
     return [item for item in answer.evidence if item.kind in Fact.Kind.values]
 
 
-def _codes(answer: Answer) -> tuple[str, ...]:
-    return tuple(item.code for item in answer.evidence)
+def _codes(answer: Answer, policy_ids: Collection[int]) -> tuple[str, ...]:
+    """`policy_ids`: those on record. One that is only rehearsed has another code at each look, and would make another
+    digest of it.
+    """
+    return tuple(
+        NEW_POLICY if item.kind == Fact.Kind.POLICY and item.fact_id not in policy_ids else item.code
+        for item in answer.evidence
+    )
 
 
 def _pages(offers: QuerySet[ListingHost]) -> Iterator[list[Offer]]:
@@ -554,24 +588,52 @@ class _Fates:
     falls: list[_Fate] = field(default_factory=list)
     survives: list[_Fate] = field(default_factory=list)
     returns: list[_Fate] = field(default_factory=list)
+    later: dict[datetime, list[_Fate]] = field(default_factory=dict)
     holds_until: datetime = FOREVER
 
 
 def _fates(offers: list[Offer], imagined: Imagined, setting: Setting) -> _Fates:
     fates = _Fates()
     before, after = imagined.judge_offers(setting, offers)
+    kept = [
+        offer
+        for offer, now, then in zip(offers, before, after, strict=True)
+        if offer.state == OfferState.LIVE and now.is_allowed and then.is_allowed
+    ]
+    fates.later = _falls_later(kept, imagined, setting)
+    falls_later = {offer_id for of_then in fates.later.values() for offer_id, _ in of_then}
+    policy_ids = {policy.fact_id for policy in setting.policies}
     for offer, now, then in zip(offers, before, after, strict=True):
         for answer in (now, then):
             if answer.is_allowed and answer.expires_at < fates.holds_until:
                 fates.holds_until = answer.expires_at
         if offer.state == OfferState.SUSPENDED:
             if then.is_allowed and not now.is_allowed:
-                fates.returns.append((offer.id, _codes(then)))
+                fates.returns.append((offer.id, _codes(then, policy_ids)))
         elif now.is_allowed and not then.is_allowed:
             fates.falls.append((offer.id, tuple(then.reason_codes)))
+        elif offer.id in falls_later:
+            continue
         elif now.is_allowed and any(item.fact_id in imagined.fact_ids for item in _facts(now)):
-            fates.survives.append((offer.id, _codes(then)))
+            fates.survives.append((offer.id, _codes(then, policy_ids)))
     return fates
+
+
+def _falls_later(offers: list[Offer], imagined: Imagined, setting: Setting) -> dict[datetime, list[_Fate]]:
+    """Of these offers, which stay on sale at first, those that the change fells at an instant that it sets: what would
+    fall by then without it is none of its doing.
+    """
+    later: dict[datetime, list[_Fate]] = {}
+    for instant in imagined.later:
+        before, after = replace(imagined, at=instant).judge_offers(setting, offers) if offers else ([], [])
+        later[instant] = [
+            (offer.id, tuple(then.reason_codes))
+            for offer, now, then in zip(offers, before, after, strict=True)
+            if now.is_allowed and not then.is_allowed
+        ]
+        fallen = {offer_id for offer_id, _ in later[instant]}
+        offers = [offer for offer in offers if offer.id not in fallen]
+    return later
 
 
 def _named(fates: Sequence[_Fate], codes: str) -> list[OfferImpact]:
@@ -597,11 +659,17 @@ def _impact(offer: ListingHost, **codes: tuple[str, ...]) -> OfferImpact:
 
 
 def _digest(
-    change: Imaginable, effective_at: datetime | None, falls: Impacts, survives: Impacts, returns: Impacts
+    change: Imaginable,
+    effective_at: datetime | None,
+    falls: Impacts,
+    survives: Impacts,
+    returns: Impacts,
+    later: tuple[FallsLater, ...],
 ) -> str:
     content = [
         _hash_of(change, effective_at),
         [impacts.digest for impacts in (falls, survives, returns)],
+        [(each.at.isoformat(), each.falls.digest) for each in later],
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

@@ -102,6 +102,8 @@ def _commit(fact_id: int, count: int) -> float:
         world=[],
         holds_until=at.isoformat(),
         counts=[count, 0, 0],
+        falls_later=0,
+        wants_two=False,
     )
     wanted = revocations._Withdrawal(change, "bench", at, "bench", SYSTEM, at, None)
     started = time.perf_counter()

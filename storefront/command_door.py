@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def takes_away(preview: WithdrawalPreview) -> bool:
     """Does anything fall that somebody should have looked at?"""
-    return bool(preview.impact.falls or preview.unshipped_orders)
+    return bool(preview.impact.falls or preview.impact.falls_later or preview.unshipped_orders)
 
 
 def say_falls(preview: WithdrawalPreview, out: OutputWrapper) -> None:
@@ -47,6 +47,9 @@ def say_falls(preview: WithdrawalPreview, out: OutputWrapper) -> None:
         )
     if len(impact.falls) > NAMED:
         out.write(f"  and {len(impact.falls) - NAMED:,} more")
+    for later in impact.later:
+        if later.falls:
+            out.write(f"Offers that fall on {later.at:%Y-%m-%d %H:%M:%S} UTC: {len(later.falls):,}.")
 
 
 def confirm(
@@ -93,6 +96,10 @@ def confirm(
     if not takes_away(preview):
         return revocation, ""
     said = f"Since {revocation.effective_at:%H:%M:%S} UTC nothing of what falls can be sold."
+    if not impact.falls:
+        said = "Nothing falls now."
+    if impact.falls_later:
+        said += f" {impact.falls_later:,} offers fall later, on the days above."
     if impact.seen.wants_two:
         said += " So much falls that the removal of its pages waits for a second person at the desk."
     return revocation, said

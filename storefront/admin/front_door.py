@@ -41,7 +41,7 @@ SHOWN = 200
 # Offers whose ids a page carries along to say what moved; with more, it compares the numbers only.
 COMPARED = 5000
 
-_PARTS = (("falls", "fall"), ("survives", "survive"), ("returns", "return"))
+_PARTS = {"falls": "fall", "later": "fall later", "survives": "survive", "returns": "return"}
 
 
 def withdraw(
@@ -241,12 +241,19 @@ def _preview_context(preview: WithdrawalPreview) -> dict[str, Any]:
     of_all = "" if len(named) == len(impact.falls) else "more than "
     return {
         "preview": preview,
-        "falls": [(offer, say_reasons(list(offer.reason_codes))) for offer in named[:SHOWN]],
+        "falls": _with_reasons(impact.falls),
+        "later": [
+            (each.at, len(each.falls), _with_reasons(each.falls)) for each in impact.later if each.falls
+        ],
         "survives": [(offer, ", ".join(offer.evidence_codes)) for offer in impact.survives.first[:SHOWN]],
         "shown": SHOWN,
         "vendors": f"of {of_all}{vendors} vendor{'' if vendors == 1 else 's'}",
         "orders": [(order, change_url(order)) for order in preview.first_orders],
     } | returns_context(impact)
+
+
+def _with_reasons(falls: Impacts) -> list[tuple[OfferImpact, str]]:
+    return [(offer, say_reasons(list(offer.reason_codes))) for offer in falls.first[:SHOWN]]
 
 
 def _say_done(form: WithdrawalForm, revocation: Revocation) -> str:
@@ -256,27 +263,35 @@ def _say_done(form: WithdrawalForm, revocation: Revocation) -> str:
             f"Planned. From {revocation.effective_at:%Y-%m-%d %H:%M:%S} UTC on nothing of {what} can be sold; until "
             "then it can be cancelled."
         )
-    if not revocation.preview_falls:
-        return f"Done: the {form.noun} is recorded. No offer fell with it."
+    if revocation.preview_falls:
+        said = f"Done. Since {revocation.effective_at:%H:%M:%S} UTC nothing of {what} can be sold."
+    else:
+        said = f"Done: the {form.noun} is recorded. No offer fell with it."
+    if revocation.preview_falls_later:
+        said += f" {revocation.preview_falls_later:,} fall later, by a day that it sets."
     if revocation.pending_changes.filter(
         kind=PendingChange.Kind.REMOVAL, state=PendingChange.State.OPEN
     ).exists():
-        return (
-            f"Done. Since {revocation.effective_at:%H:%M:%S} UTC nothing of {what} can be sold. The removal of its "
-            "pages waits for a second person."
-        )
-    return f"Done. Since {revocation.effective_at:%H:%M:%S} UTC nothing of {what} can be sold."
+        said += " The removal of its pages waits for a second person."
+    return said
 
 
 # --- what moved ---------------------------------------------------------------------------------------------
 
 
 def _seen(form: WithdrawalForm, impact: Preview, *, is_named: bool) -> str:
-    parts = [getattr(impact, name) for name, _ in _PARTS]
-    seen: dict[str, Any] = {"asked": form.asked(), "counts": [len(part) for part in parts]}
-    if is_named and sum(map(len, parts)) <= COMPARED:
-        seen |= {name: list(getattr(impact, name).offer_ids) for name, _ in _PARTS}
+    counts = [sum(map(len, _parts(impact, name))) for name in _PARTS]
+    seen: dict[str, Any] = {"asked": form.asked(), "counts": counts}
+    if is_named and sum(counts) <= COMPARED:
+        for name in _PARTS:
+            seen[name] = [offer_id for part in _parts(impact, name) for offer_id in part.offer_ids]
     return json.dumps(seen)
+
+
+def _parts(impact: Preview, name: str) -> list[Impacts]:
+    if name == "later":
+        return [each.falls for each in impact.later]
+    return [getattr(impact, name)]
 
 
 def _difference(form: WithdrawalForm, impact: Preview, *, is_named: bool) -> Difference | None:
@@ -285,18 +300,18 @@ def _difference(form: WithdrawalForm, impact: Preview, *, is_named: bool) -> Dif
     if before == now or not before or before.get("asked") != now["asked"]:
         return None
     lines: list[str] = []
-    for name, said in _PARTS:
+    for name, said in _PARTS.items():
         if is_named and name in before and name in now:
-            lines += _moved(said, set(before[name]), getattr(impact, name))
+            lines += _moved(said, set(before[name]), _parts(impact, name))
     if not lines:
         fell, survived = len(impact.falls), len(impact.survives)
         lines.append(f"Now {fell} offers would fall and {survived} would survive; before it was otherwise.")
     return Difference(tuple(lines))
 
 
-def _moved(said: str, old: set[int], now: Impacts) -> list[str]:
-    new = set(now.offer_ids)
-    named = [offer for offer in now.first if offer.offer_id not in old][:SHOWN]
+def _moved(said: str, old: set[int], now: list[Impacts]) -> list[str]:
+    new = {offer_id for part in now for offer_id in part.offer_ids}
+    named = [offer for part in now for offer in part.first if offer.offer_id not in old][:SHOWN]
     lines = [f"Now also would {said}: {_say(offer)}." for offer in named]
     if more := len(new - old) - len(named):
         lines.append(f"Now also would {said}: {more} more.")
@@ -313,7 +328,7 @@ def _read_seen(seen: str) -> dict[str, Any]:
         return {}
     if not isinstance(read, dict) or not isinstance(read.get("asked"), str):
         return {}
-    known = [name for name in ("counts", *dict(_PARTS)) if name in read]
+    known = [name for name in ("counts", *_PARTS) if name in read]
     if not all(isinstance(read[name], list) for name in known):
         return {}
     numbers = {name: [pk for pk in read[name] if isinstance(pk, int)] for name in known}

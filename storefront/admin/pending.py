@@ -145,7 +145,7 @@ class PendingChangeAdmin(ReadOnlyAdmin):
 
     @display(description="offers that fall")
     def falls(self, pending: PendingChange) -> str:
-        return f"{pending.revocation.preview_falls:,}"
+        return f"{_falls(pending):,}"
 
     @display(description="for how long")
     def waits(self, pending: PendingChange) -> str:
@@ -192,7 +192,7 @@ class PendingChangeAdmin(ReadOnlyAdmin):
             says=lambda row: (
                 f"{row.made_by} stopped the sale of it from {row.revocation.effective_at:%Y-%m-%d %H:%M:%S} UTC on, on "
                 f"the word of {row.revocation.requested_by}. When you approve, the pages of "
-                f"{row.revocation.preview_falls:,} offers are taken down, and their vendors are told."
+                f"{_falls(row):,} offers are taken down{_each_on_its_day(row)}, and their vendors are told."
             ),
             is_danger=True,
         )
@@ -267,6 +267,15 @@ class PendingChangeAdmin(ReadOnlyAdmin):
             refusals=(InvalidFact, NotPending),
             is_danger=is_danger,
         )
+
+
+def _falls(pending: PendingChange) -> int:
+    return pending.revocation.preview_falls + pending.revocation.preview_falls_later
+
+
+def _each_on_its_day(pending: PendingChange) -> str:
+    later = pending.revocation.preview_falls_later
+    return f", {later:,} of them on a day that it sets" if later else ""
 
 
 def took_effect(pending: PendingChange, at: datetime) -> bool:

@@ -329,6 +329,8 @@ def test_what_is_undone_comes_back(build: Callable[[], Case]) -> None:
     assert state_of(case.falls) == OfferState.SUSPENDED
     seen = revocations.preview(Undo(revocation.pk), at=clock.now())
     assert list(seen.returns.offer_ids) == [case.falls.offer.pk]
+    again = revocations.preview(Undo(revocation.pk), at=clock.now())
+    assert again.digest == seen.digest, "what the page showed is what its button finds"
     done = reinstatements.undo(
         revocation=revocation, reason="the letter was forged", is_mistake=True, by=LEAD, at=clock.now()
     )
@@ -562,6 +564,143 @@ def test_what_cannot_wait_says_so() -> None:
     at = clock.now()
     with pytest.raises(InvalidFact, match="at once"):
         revocations.preview(case.change, at=at, effective_at=at + timedelta(days=1))
+
+
+# --- a day that the change itself sets ---------------------------------------------------------------------
+
+
+def earlier_end(world: World, end: Any) -> Change:
+    return NarrowAgreement(world.agreement.pk, "AGREEMENT_TERMINATED", valid_until=end)
+
+
+def waiver(world: World, end: Any) -> Change:
+    return RestrictApproval(world.approval.pk, "CARRIER_TESTS_PENDING", limits="no LTE", waived_until=end)
+
+
+def hosting_to_end(world: World, end: Any) -> Change:
+    at = clock.now()
+    recorder = groundwork.Recorder(by=DESK, at=at, reason="the contract with the host ends")
+    recorder.hosting(
+        mvno=world.hosting.mvno,
+        host=world.host,
+        product_name=world.hosting.product_name,
+        fields={"plmn": world.host.plmn, "note": "ends"},
+        valid_from=at - timedelta(days=400),
+        valid_until=end,
+    )
+    return CorrectGroundwork("DATA_CORRECTED", f"hosting on {world.host}", recorder)
+
+
+def exempted_until(world: World, end: Any) -> Change:
+    exemption = holds.Exemption((("territory", "US"),), clock.now() - timedelta(days=1), end)
+    return PlaceHold(**{**vars(place(world)), "exemptions": (exemption,)})
+
+
+setting_a_day = pytest.mark.parametrize("build", [earlier_end, waiver, hosting_to_end, exempted_until])
+
+
+@setting_a_day
+def test_what_falls_on_a_day_that_the_change_sets_is_said(
+    build: Callable[[World, Any], Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_sellable()
+    end = clock.now() + timedelta(days=5)
+    change = build(world, end)
+    seen = revocations.preview(change, at=clock.now())
+    assert (len(seen.falls), len(seen.survives), seen.falls_later) == (0, 0, 1)
+    (later,) = seen.later
+    assert (later.at, list(later.falls.offer_ids)) == (end, [world.offer.pk])
+    revocation = confirm(change)
+    assert (revocation.preview_falls, revocation.preview_falls_later) == (0, 1)
+    outbox.pump()
+    assert is_allowed(world)
+    assert is_allowed(world, at=end - timedelta(seconds=1))
+    assert not is_allowed(world, at=end)
+    monkeypatch.setattr(clock, "now", lambda: end)
+    outbox.pump(at=clock.now)
+    assert state_of(world) == OfferState.SUSPENDED
+    assert tuple(Delisting.objects.get().reason_codes) == later.falls.first[0].reason_codes
+
+
+def test_what_falls_at_once_is_not_told_again_for_the_day() -> None:
+    world = make_sellable()
+    maker, end = world.variant.device.manufacturer, clock.now() + timedelta(days=5)
+    other = make_sellable(vendor=world.vendor, host=world.host)
+    for each in (world, other):
+        confirm(RevokeAgreement(each.agreement.pk, "AGREEMENT_TERMINATED"))
+    device = other.variant.device
+    device.manufacturer = maker
+    device.save()
+    both = make_agreement(
+        grantor=maker, grantee=world.vendor, at=clock.now(), models=[world.variant, other.variant]
+    )
+    outbox.pump()
+    change = NarrowAgreement(both.pk, "AGREEMENT_TERMINATED", models=(world.variant.pk,), valid_until=end)
+    seen = revocations.preview(change, at=clock.now())
+    assert list(seen.falls.offer_ids) == [other.offer.pk]
+    assert [list(later.falls.offer_ids) for later in seen.later] == [[world.offer.pk]]
+    confirm(change)
+    assert (is_allowed(world), is_allowed(other)) == (True, False)
+    assert not is_allowed(world, at=end)
+
+
+@setting_a_day
+def test_a_confirmation_is_refused_when_what_falls_on_the_day_moved(
+    build: Callable[[World, Any], Change],
+) -> None:
+    world = make_sellable()
+    change = build(world, clock.now() + timedelta(days=5))
+    seen = revocations.preview(change, at=clock.now())
+    make_hold(targets=[("listing", str(world.listing.pk))], at=clock.now(), code="MEANWHILE")
+    with pytest.raises(WorldMoved) as moved:
+        confirm(change, digest=seen.digest, token=seen.token)
+    assert moved.value.preview is not None
+    assert moved.value.preview.falls_later == 0
+
+
+@setting_a_day
+@pytest.mark.parametrize("is_approved_before", [True, False])
+def test_pages_that_go_on_a_day_wait_for_a_second_person_too(
+    build: Callable[[World, Any], Change],
+    is_approved_before: bool,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.TWO_PEOPLE_ABOVE_OFFERS = 0
+    world = make_sellable()
+    end = clock.now() + timedelta(days=5)
+    confirm(build(world, end))
+    outbox.pump()
+    pending = PendingChange.objects.get()
+    assert (pending.kind, pending.state) == ("removal", "open")
+    if is_approved_before:
+        pending_changes.approve_removal(pending=pending, by=LEAD, at=clock.now())
+        outbox.pump()
+        assert state_of(world) == OfferState.LIVE
+    monkeypatch.setattr(clock, "now", lambda: end + timedelta(seconds=1))
+    assert not is_allowed(world)
+    outbox.pump(at=clock.now)
+    assert state_of(world) == (OfferState.SUSPENDED if is_approved_before else OfferState.LIVE)
+    if not is_approved_before:
+        pending_changes.approve_removal(pending=pending, by=LEAD, at=clock.now())
+        outbox.pump(at=clock.now)
+        assert state_of(world) == OfferState.SUSPENDED
+
+
+@setting_a_day
+def test_what_is_undone_before_its_day_does_not_fall_on_it(
+    build: Callable[[World, Any], Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_sellable()
+    end = clock.now() + timedelta(days=5)
+    revocation = confirm(build(world, end))
+    outbox.pump()
+    reinstatements.undo(revocation=revocation, reason="a slip", is_mistake=True, by=DESK, at=clock.now())
+    outbox.pump()
+    monkeypatch.setattr(clock, "now", lambda: end + timedelta(seconds=1))
+    outbox.pump(at=clock.now)
+    assert is_allowed(world)
+    assert state_of(world) == OfferState.LIVE
 
 
 # --- the second person --------------------------------------------------------------------------------------

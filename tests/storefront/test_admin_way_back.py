@@ -15,6 +15,7 @@ from authorization.models import (
     Decision,
     HoldVersion,
     LedgerEntry,
+    PendingChange,
     Revision,
     Revocation,
 )
@@ -266,7 +267,8 @@ def test_a_model_is_taken_out_after_a_look_at_what_falls(desk, world, bounded, p
     assert state_of(world) == OfferState.SUSPENDED
 
 
-def test_every_other_term_can_be_narrowed_and_is_said(desk, bounded):
+def test_every_other_term_can_be_narrowed_and_is_said(desk, admin_client, world, bounded, settings):
+    settings.TWO_PEOPLE_ABOVE_OFFERS = 0
     url = reverse("admin:narrow_agreement", args=[bounded.pk])
     ends = clock.now() + timedelta(days=3)
     typed = narrowing(
@@ -281,8 +283,19 @@ def test_every_other_term_can_be_narrowed_and_is_said(desk, bounded):
     assert "new, used → new" in shown
     assert "What rests on it alone falls then, not now." in shown
     assert "yes → no" in shown
-    assert "No offer is affected" in shown
+    assert "No offer falls now." in shown
+    assert f"What falls on {ends:%Y-%m-%d %H:%M:%S} UTC" in shown
+    assert world.listing.sku in shown
+    assert "The sale stops on its day all the same." in shown
     assert done.status_code == 302
+    shown = page(desk.get(done.url))
+    assert (
+        "No offer fell with it. 1 fall later, by a day that it sets. The removal of its pages waits" in shown
+    )
+    assert "1 more were to fall later" in shown
+    pending = PendingChange.objects.get()
+    approval = page(admin_client.get(act_url(pending, "approve")))
+    assert "1 offers are taken down, 1 of them on a day that it sets" in approval
     version = agreements.current(bounded)
     assert (version.valid_until, version.may_sublicense) == (ends.replace(microsecond=0), False)
     scope = agreements.scope_of(version)

@@ -164,6 +164,7 @@ def _falls_as_json(preview: WithdrawalPreview) -> dict[str, Any]:
     impact = preview.impact
     return {
         "falls": len(impact.falls),
+        "falls_later": {later.at.isoformat(): len(later.falls) for later in impact.later if later.falls},
         "survives": len(impact.survives),
         "returns": len(impact.returns),
         "open_carts": preview.open_carts,
