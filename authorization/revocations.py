@@ -502,7 +502,7 @@ def _check_effective(change: Imaginable, effective_at: datetime | None, *, at: d
         raise InvalidFact(
             "effective_at", f"Take a time before {at + FURTHEST_AHEAD:%Y-%m-%d}; nobody remembers longer."
         )
-    if isinstance(change, RevokeAgreement | RevokeApproval | RevokeEquipment):
+    if isinstance(change, RevokeAgreement | RevokeApproval | RevokeEquipment | EndAffiliation):
         _refuse_after_its_end(change, effective_at)
 
 

@@ -13,6 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from authorization import (
+    affiliations,
     attributes,
     clock,
     decisions,
@@ -529,6 +530,16 @@ def test_nothing_is_revoked_from_a_day_after_its_end(after_end: timedelta) -> No
         revocations.preview(change, at=clock.now(), effective_at=end + after_end)
     assert refused.value.field == "effective_at"
     revocations.preview(change, at=clock.now(), effective_at=end - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("after_end", [timedelta(0), timedelta(days=1)])
+def test_the_end_of_an_affiliation_never_lets_it_last_longer(after_end: timedelta) -> None:
+    case, end = affiliation(), clock.now() + timedelta(days=5)
+    fact = Fact.objects.get(kind=Fact.Kind.AFFILIATION)
+    affiliations.end_affiliation(fact=fact, valid_until=end, by=DESK, at=clock.now(), reason="sold")
+    with pytest.raises(InvalidFact, match="ends by itself") as refused:
+        revocations.preview(case.change, at=clock.now(), effective_at=end + after_end)
+    assert refused.value.field == "effective_at"
 
 
 def test_a_later_withdrawal_is_brought_forward_not_put_off() -> None:
