@@ -185,6 +185,7 @@ def change_under_fence(
     )
     if version.state in IN_FORCE:
         _refuse_narrower(version, software)
+        _refuse_limits(version, state, waived_until)
     fields = record_of(version) | {
         "state": state,
         "limits": limits,
@@ -449,6 +450,20 @@ def _refuse_narrower(version: ApprovalVersion, software: Mapping[str, str]) -> N
             "software_from" if starts > version.software_from_key else "software_until",
             f"{version.head.code} is in force: less software takes authority away. Record the narrower range as a new "
             "approval, then revoke this one.",
+        )
+
+
+def _refuse_limits(version: ApprovalVersion, state: str, waived_until: datetime | None) -> None:
+    field = ""
+    if state == State.CONDITIONAL and version.state == State.APPROVED:
+        field = "state"
+    elif waived_until is not None and waived_until < (version.waived_until or FOREVER):
+        field = "waived_until"
+    if field:
+        raise InvalidFact(
+            field,
+            f"{version.head.code} is in force: new limits and an earlier end of a waiver take authority away. Limit it "
+            "instead, which shows first what falls.",
         )
 
 

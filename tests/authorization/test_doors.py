@@ -368,7 +368,7 @@ def later_acts(p: Parties) -> dict[str, tuple[Fact, Callable[..., object]]]:
         ),
         "change approval": (
             approval,
-            lambda **g: approvals.change_approval_state(**g, **said, state="conditional", limits="none"),
+            lambda **g: approvals.change_approval_state(**g, **said, state="approved"),
         ),
         "revoke approval": (
             approval, lambda **g: under_fence(approvals.revoke_under_fence, **g, **fenced, reason_code="X"),
@@ -685,6 +685,24 @@ def test_less_software_is_no_change_of_state(parties: Parties, terms: dict[str, 
     fact = approvals.record_approval(**good_approval(parties))
     refused(lambda: change_approval(fact, **terms), said, "revoke this one")
     change_approval(fact, software_from="6.0", software_until="7.2")
+
+
+def test_limits_and_a_shorter_waiver_are_no_change_of_state(parties: Parties) -> None:
+    p = parties
+    approved = make_approval(host=p.host, variant=p.variant, at=p.at, code="CA-0")
+    limits: dict[str, Any] = {"state": "conditional", "limits": "no LTE"}
+    refused(lambda: change_approval(approved, **limits), "state", "Limit it instead")
+    refused(lambda: change_approval(approved, **limits, waived_until=p.at + DAY), "state", "Limit it instead")
+    host = HostCarrierFactory.create()
+    waived = approvals.record_approval(**good_approval(p) | {"host": host})
+    until = good_approval(p)["waived_until"]
+    refused(
+        lambda: change_approval(waived, **limits, waived_until=until - DAY), "waived_until", "shows first"
+    )
+    change_approval(waived, **limits, waived_until=until + DAY)
+    change_approval(waived, **limits)
+    refused(lambda: change_approval(waived, **limits, waived_until=until), "waived_until", "shows first")
+    change_approval(waived)
 
 
 def test_a_range_may_be_set_while_it_is_not_in_force(parties: Parties) -> None:

@@ -7,7 +7,6 @@ from django.db import OperationalError
 
 from authorization import (
     affiliations,
-    approvals,
     clock,
     decision_setting,
     decisions,
@@ -19,7 +18,7 @@ from authorization import (
 )
 from authorization.decisions import DecisionUnavailable
 from authorization.models import AgreementVersion, Fact, LedgerEntry
-from authorization.revocations import NarrowAgreement
+from authorization.revocations import NarrowAgreement, RestrictApproval
 from catalog.models import ListingHost, Organization
 from seeds.factories import (
     HostCarrierFactory,
@@ -303,10 +302,8 @@ def test_a_waiver_that_ran_out_is_no_withdrawal_and_its_suspension_is_one(provid
 def test_a_waiver_that_was_shortened_is_a_withdrawal(provider, cart):
     offer, approval = conditional(waived_until=clock.now() + timedelta(days=300))
     order = sold(cart, offer)
-    approvals.change_approval_state(
-        fact=approval, state="conditional", limits="less", by=DESK, at=clock.now(), reason="t",
-        waived_until=clock.now() + timedelta(days=30),
-    )  # fmt: skip
+    until = clock.now() + timedelta(days=30)
+    withdraw(RestrictApproval(approval.pk, "CARRIER_TESTS_PENDING", "less", waived_until=until))
 
     with pytest.raises(InvalidOrderMove, match="CARRIER_APPROVAL_EXPIRED"):
         release(order, at=clock.now() + timedelta(days=500))

@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from authorization import approvals, clock, holds, offers, outbox, policies, revocations
+from authorization import clock, holds, offers, outbox, policies, revocations
 from authorization.models import ApprovalVersion, Assurance, Fact
 from carriers.compatibility import Confidence, Data, Level, Sub, Verdict, Voice
 from catalog.models import Condition, Device, ListingHost, OfferState, Organization, Stock, Variant
@@ -520,9 +520,8 @@ def presenters_badge(variant: Variant, host: Any) -> presenters.Badge:
 
 
 def test_limits_are_named(shopper, world):
-    fact = world.approval
-    approvals.change_approval_state(
-        fact=fact, state="conditional", by=BUILDER, at=clock.now(), reason="test", limits="no 5G on band n77"
+    withdraw(
+        revocations.RestrictApproval(world.approval.pk, "CARRIER_TESTS_PENDING", limits="no 5G on band n77")
     )
     shown = text_of(shopper.get(device_path(world)))
     assert f"Works with limits on {world.host.name}" in shown
