@@ -144,6 +144,7 @@ class WithdrawalShape(Shape):
     """What fell by a move that takes authority away."""
 
     offers = number("Offers on your network that it takes off sale.")
+    offers_later = number("How many more it takes off sale on the day that it sets: `waived_until`.")
     effective_at = instant()
     revision = number()
 

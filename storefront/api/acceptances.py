@@ -232,6 +232,7 @@ class MovesView(AcceptanceView):
                 "withdrawal": {
                     # All of them are on this host: an approval holds for one.
                     "offers": stopped.offers,
+                    "offers_later": stopped.revocation.preview_falls_later,
                     "effective_at": rfc3339(stopped.revocation.effective_at),
                     "revision": stopped.revocation.revision_id,
                 }

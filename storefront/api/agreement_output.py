@@ -194,6 +194,7 @@ def _present_version(
 def present_withdrawal(revocation: Revocation, *, is_dry_run: bool) -> dict[str, Any]:
     return {
         "offers": revocation.preview_falls,
+        "offers_later": revocation.preview_falls_later,
         "effective_at": rfc3339(revocation.effective_at),
         # One that is undone leaves no revision.
         "revision": None if is_dry_run else revocation.revision_id,

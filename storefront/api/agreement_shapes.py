@@ -105,6 +105,7 @@ class AgreementWithdrawalShape(Shape):
     """What was taken away."""
 
     offers = number("How many offers cannot be sold any more, or from `effective_at` on.")
+    offers_later = number("How many more cannot be sold from the end on that it sets: `valid_until`.")
     effective_at = instant()
     revision = number("Null in a dry run.", allow_null=True)
     reason_code = open_enum(WITHDRAWAL_REASONS)

@@ -863,6 +863,10 @@ def test_limits_take_away_less(parties: Parties) -> None:
         "No VoLTE roaming",
         0,
     )
+    until = say(clock.now() + timedelta(days=3))
+    waived = {"limits": "No VoLTE roaming", "waived_until": until}
+    done = shown(parties.move(parties.approver, code, "restrict", reason="Until the next build.", **waived))
+    assert (done["withdrawal"]["offers"], done["withdrawal"]["offers_later"]) == (0, 1)
 
 
 def test_a_revocation_for_a_later_day_waits_for_it(parties: Parties) -> None:

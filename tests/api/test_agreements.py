@@ -552,6 +552,15 @@ def test_both_parties_may_narrow_and_neither_may_widen(world, maker, api):
     assert pointers(body) == {""}
 
 
+def test_a_narrowing_says_what_falls_on_the_earlier_end_that_it_sets(world, maker, api):
+    assert try_to_sell(api, world).status_code == 200
+    ends = rfc(clock.now() + timedelta(days=3))
+    done = caller_of(maker).post(f"{PATH}/AG-77/narrow", {"valid_until": ends, "reason": "The season ends"})
+    assert done.status_code == 200, done.content
+    withdrawn = done.json()["withdrawal"]
+    assert (withdrawn["offers"], withdrawn["offers_later"]) == (0, 1)
+
+
 def test_a_vendor_gives_an_agreement_back(world, api):
     done = api.post(f"{PATH}/AG-77/withdraw", {"reason": "We stop selling phones"})
     assert (done.status_code, done.json()["status"]) == (200, "REVOKED")
