@@ -767,6 +767,10 @@ def test_a_large_part_of_a_brand_wants_a_second_person_too(
     assert not pending_changes.needs_second_person(ids[:1]), "a brand's few are no share of it"
     assert not pending_changes.needs_second_person(ids[:2])
     assert pending_changes.needs_second_person(ids[:3])
+    settings.TWO_PEOPLE_ABOVE_BRAND_PERCENT = 50
+    assert pending_changes.needs_second_person(ids[:2]), "this share itself is enough"
+    settings.TWO_PEOPLE_ABOVE_BRAND_PERCENT = 51
+    assert not pending_changes.needs_second_person(ids[:2])
 
 
 def test_the_database_refuses_a_person_who_agrees_with_himself(settings: Any) -> None:
