@@ -40,6 +40,8 @@ class ApproveForm(ActForm):
 
     def run(self, *, by: Actor, at: datetime) -> str:
         pending_changes.approve_removal(pending=self.subject, by=by, at=at)
+        if not self.subject.revocation.preview_falls:
+            return "Approved. The pages are taken down once the day that it sets has come."
         return "Approved. The pages are taken down now; the page of the withdrawal shows how far it is."
 
 

@@ -293,9 +293,13 @@ def test_every_other_term_can_be_narrowed_and_is_said(desk, admin_client, world,
         "No offer fell with it. 1 fall later, by a day that it sets. The removal of its pages waits" in shown
     )
     assert "1 more were to fall later" in shown
+    assert "Its pages wait for a second person" in shown
+    assert "Nothing of it is sold" not in shown
     pending = PendingChange.objects.get()
     approval = page(admin_client.get(act_url(pending, "approve")))
     assert "1 offers are taken down, 1 of them on a day that it sets" in approval
+    approved = page(admin_client.post(act_url(pending, "approve"), follow=True))
+    assert "once the day that it sets has come" in approved
     version = agreements.current(bounded)
     assert (version.valid_until, version.may_sublicense) == (ends.replace(microsecond=0), False)
     scope = agreements.scope_of(version)
