@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db.models import Count, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
@@ -21,7 +20,6 @@ from prometheus_client.registry import Collector
 
 from authorization import clock, fence, outbox, sealing
 from authorization.models import (
-    Delisting,
     LedgerSeal,
     OutboxRow,
     PendingChange,
@@ -32,12 +30,10 @@ from authorization.models import (
 )
 from catalog.models import ListingHost, OfferState
 from storefront import numbers
-from storefront.models import Notice, Order, RemovalProof, SentMessage, WebhookDelivery, WebhookEndpoint
+from storefront.models import Notice, Order, WebhookDelivery, WebhookEndpoint
 
-# Over so many withdrawals the durations are given. They took down millions of pages perhaps: adding all of that up
-# with each scrape would cost more than what it tells.
+# Over so many withdrawals the durations are given.
 LAST_WITHDRAWALS = 100
-KEPT_S = 60
 
 
 @never_cache
@@ -148,7 +144,6 @@ class _Shop(Collector):
             "clearline_removals_pending", "Removals that wait for a second person.", waiting["removals"]
         )
         yield _gauge("clearline_withdrawals_planned", "Withdrawals for a later day.", waiting["planned"])
-        spreads: list[numbers.Spread] = cache.get_or_set(_progress_key(), self._spreads, KEPT_S) or []
         durations = GaugeMetricFamily(
             "clearline_withdrawal_step_seconds",
             f"How long the steps of a withdrawal took, over the last {LAST_WITHDRAWALS}: median, 95 % and longest.",
@@ -159,7 +154,7 @@ class _Shop(Collector):
             f"How many of the last {LAST_WITHDRAWALS} withdrawals have come to this step.",
             labels=["step"],
         )
-        for spread in spreads:
+        for spread in self._spreads():
             counts.add_metric([spread.name], spread.count)
             for quantile, seconds in (("0.5", spread.p50_s), ("0.95", spread.p95_s), ("1", spread.max_s)):
                 if seconds is not None:
@@ -169,7 +164,7 @@ class _Shop(Collector):
 
     def _spreads(self) -> list[numbers.Spread]:
         newest = numbers.with_steps(Revocation.objects.order_by("-id"))[:LAST_WITHDRAWALS]
-        return numbers.spreads(numbers.timelines(list(newest), at=self._at))
+        return numbers.spreads(numbers.timelines(list(newest), at=self._at, adds_up=False))
 
     def _shop(self) -> Iterator[Metric]:
         by_state = dict(ListingHost.objects.order_by().values_list("state").annotate(count=Count("id")))
@@ -212,15 +207,6 @@ class _Shop(Collector):
                 "When the ledger was sealed last, on the shop's clock.",
                 newest.sealed_at.timestamp(),
             )
-
-
-def _progress_key() -> str:
-    """Another one after each step that leaves a row behind: what is kept is then at most as old as `KEPT_S` says."""
-    newest = (
-        rows._default_manager.order_by("-pk").values_list("pk", flat=True).first()
-        for rows in (Revocation, Delisting, SentMessage, Notice, RemovalProof)
-    )
-    return "metrics:spreads:" + ":".join(str(pk or 0) for pk in newest)
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:

@@ -484,6 +484,35 @@ class SentMessage(models.Model):
         return f"{self.kind} to {self.recipient}"
 
 
+class CountedSweep(models.Model):
+    """What the finished sweep of a withdrawal took down, added up once; and when the last vendor was told of it.
+
+    `told_at` is empty until all are told. It is left as it is then: a webhook that is sent once more, or a delivery
+    that is no longer kept, makes no withdrawal slower or faster.
+    """
+
+    sweep = models.OneToOneField(Sweep, on_delete=models.PROTECT, related_name="counted")
+    pages = models.PositiveIntegerField()
+    vendors = models.PositiveIntegerField()
+    first_page_at = models.DateTimeField(null=True, blank=True)
+    last_page_at = models.DateTimeField(null=True, blank=True)
+    # The newest event when it was counted: those of the sweep are not beyond it.
+    position = models.PositiveBigIntegerField()
+    told_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["id"],
+                name="storefront_counted_untold",
+                condition=Q(told_at__isnull=True, pages__gt=0),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pages} pages of {self.sweep}"
+
+
 class RateCount(models.Model):
     """How often one client asked for one thing in the window that runs for it now.
 

@@ -1,24 +1,28 @@
 """How long a withdrawal took: from the word to the decision, to the stop of sales, to the last page, vendor and reader.
 
 Read from what each step left behind, for one withdrawal or a page of them, in a fixed number of statements. What has
-not come about yet has no end, and says how far it is. Nothing here is kept, and nothing is cached.
+not come about yet has no end, and says how far it is. The pages of a finished sweep, which may be a million, are added
+up once (`count_finished`), so that who reads after that asks for one row of each withdrawal.
 
 The sale stops at the commit of the decision, or at `effective_at` where that lies ahead; everything that follows is
 counted from there.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 
-from authorization.models import Delisting, PendingChange, Revocation, SweepChunk
-from storefront.models import Notice, Order, SentMessage
+from authorization import outbox
+from authorization.models import Delisting, PendingChange, Revocation, Sweep, SweepChunk
+from storefront import events, webhooks
+from storefront.models import CountedSweep, Notice, Order, SentMessage, WebhookDelivery
 from storefront.vendors_told import DELISTED
 
 # Steps by name, as people read them.
@@ -41,6 +45,8 @@ DONE, UNDER_WAY, WAITING, NOTHING, NOT_YET, UNKNOWN = (
     "not yet",
     "not measured",
 )
+# By sweep, what was found of it.
+type _BySweep = dict[int, dict[str, Any]]
 # Of a longer period the newest so many withdrawals are counted.
 COUNTED = 1000
 
@@ -104,9 +110,12 @@ def timeline_of(revocation: Revocation, *, at: datetime) -> Timeline:
     return timelines([revocation], at=at)[0]
 
 
-def timelines(revocations: Sequence[Revocation], *, at: datetime) -> list[Timeline]:
-    """In their order. They come with `with_steps`, or one that was fetched alone is asked again for its parts."""
-    parts = _Parts(revocations)
+def timelines(revocations: Sequence[Revocation], *, at: datetime, adds_up: bool = True) -> list[Timeline]:
+    """In their order. They come with `with_steps`, or one that was fetched alone is asked again for its parts.
+
+    Without `adds_up` what was not counted yet has no end: then it costs the same whatever the sweeps took down.
+    """
+    parts = _Parts(revocations, adds_up=adds_up)
     return [_timeline(revocation, parts, at) for revocation in revocations]
 
 
@@ -146,34 +155,100 @@ def _spread(name: str, durations: Iterable[float | None]) -> Spread:
     return Spread(name, len(known), percentile(0.5), percentile(0.95), known[-1])
 
 
+# --- what is counted once ------------------------------------------------------------------------------------
+
+
+def count_finished(*, at: datetime, within_s: float = 20) -> int:
+    """Add up, once, what finished sweeps took down, and when the last vendor was told. Returns how many were written.
+
+    What there is no time for is left to the next time, and shown as not counted until then.
+    """
+    until = time.monotonic() + within_s
+    finished = Sweep.objects.filter(revocation__isnull=False, finished_at__isnull=False, counted=None)
+    written = 0
+    # The newest first: those are what people look at.
+    for sweep in finished.order_by("-id")[:COUNTED]:
+        if time.monotonic() > until:
+            return written
+        _count(sweep)
+        written += 1
+    untold = CountedSweep.objects.filter(told_at__isnull=True, pages__gt=0, last_page_at__gt=at - events.KEPT)
+    for counted in untold.order_by("-id")[:COUNTED]:
+        if time.monotonic() > until:
+            break
+        last = _last_told(counted)
+        if last is not None:
+            CountedSweep.objects.filter(pk=counted.pk, told_at__isnull=True).update(told_at=last)
+            written += 1
+    return written
+
+
+def _count(sweep: Sweep) -> None:
+    outbox.stamp_positions()
+    position = events.newest_position()
+    found = Delisting.objects.filter(sweep=sweep).aggregate(**_ADDED_UP)
+    row = CountedSweep(
+        sweep=sweep,
+        pages=found["count"],
+        vendors=found["of"],
+        first_page_at=found["first"],
+        last_page_at=found["last"],
+        position=position,
+    )
+    # Another worker may have been at it as well, and found the same.
+    CountedSweep.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def _last_told(counted: CountedSweep) -> datetime | None:
+    """When the last vendor was told; None while one is not. What is cheap is asked first."""
+    mails = _mails([counted.sweep_id])
+    if mails.get(counted.sweep_id, {"told": 0})["told"] < counted.vendors:
+        return None
+    if not webhooks.are_made(up_to=counted.position):
+        return None
+    its = Delisting.objects.filter(sweep=counted.sweep_id)
+    due = WebhookDelivery.objects.filter(due_at__isnull=False, event_id__in=its.values("decision_id"))
+    if due.exists():
+        return None
+    return _told(counted.sweep_id, counted.vendors, mails, _webhooks([counted.sweep_id])).last
+
+
 # --- what the steps left behind ---------------------------------------------------------------------------------
+
+
+_ADDED_UP = {
+    "count": Count("id"),
+    "of": Count("offer__listing__vendor", distinct=True),
+    "first": Min("at"),
+    "last": Max("at"),
+}
 
 
 class _Parts:
     """Of all these withdrawals at once; by sweep or by withdrawal."""
 
-    def __init__(self, revocations: Sequence[Revocation]) -> None:
+    def __init__(self, revocations: Sequence[Revocation], *, adds_up: bool) -> None:
         ids = [revocation.pk for revocation in revocations]
-        sweep_ids = [sweep.pk for sweep in map(_sweep_of, revocations) if sweep is not None]
-        self.pages = _by(
-            Delisting.objects.filter(sweep__in=sweep_ids).values("sweep").annotate(
-                count=Count("id"), first=Min("at"), last=Max("at"),
-                vendors=Count("offer__listing__vendor", distinct=True),
-            ),
+        sweeps = [sweep for sweep in map(_sweep_of, revocations) if sweep is not None]
+        rows = CountedSweep.objects.filter(sweep__in=[sweep.pk for sweep in sweeps])
+        counted = _by(
+            rows.values("sweep", "told_at", count=F("pages"), of=F("vendors"), first=F("first_page_at"),
+                        last=F("last_page_at")),
             "sweep",
         )  # fmt: skip
+        uncounted = [sweep.pk for sweep in sweeps if adds_up and sweep.pk not in counted]
+        added_up = Delisting.objects.filter(sweep__in=uncounted).values("sweep").annotate(**_ADDED_UP)
+        # Only of those that took anything down.
+        self.pages = {sweep_id: pages for sweep_id, pages in counted.items() if pages["count"]}
+        self.pages |= _by(added_up, "sweep")
+        untold = [pk for pk, pages in self.pages.items() if adds_up and pages.get("told_at") is None]
+        open_ids = [sweep.pk for sweep in sweeps if adds_up and sweep.finished_at is None]
         self.chunks = _by(
-            SweepChunk.objects.filter(sweep__in=sweep_ids).values("sweep").annotate(decided=Sum("decided")),
+            SweepChunk.objects.filter(sweep__in=open_ids).values("sweep").annotate(decided=Sum("decided")),
             "sweep",
         )
-        # A party without an address is told by the log, and the message that is kept for it.
-        told_at = Coalesce("mailed_at", Case(When(address="", then=F("sent_at"))))
-        self.mails = _by(
-            SentMessage.objects.filter(sweep__in=sweep_ids, kind=DELISTED).annotate(told_at=told_at).values("sweep")
-            .annotate(told=Count("told_at"), last=Max("told_at")),
-            "sweep",
-        )  # fmt: skip
-        self.webhooks = _webhooks(sweep_ids)
+        self.mails = _mails(untold)
+        self.webhooks = _webhooks(untold)
         self.notices = _by(
             Notice.objects.filter(revocations__in=ids).values("revocations").annotate(
                 drafted=Min("drafted_at"), published=Min("published_at")
@@ -200,6 +275,13 @@ def _by(rows: Iterable[Any], name: str) -> dict[int, dict[str, Any]]:
 
 def _sweep_of(revocation: Revocation) -> Any:
     return getattr(revocation, "sweep", None)
+
+
+def _mails(sweep_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    # A party without an address is told by the log, and the message that is kept for it.
+    told_at = Coalesce("mailed_at", Case(When(address="", then=F("sent_at"))))
+    mails = SentMessage.objects.filter(sweep__in=sweep_ids, kind=DELISTED).annotate(told_at=told_at)
+    return _by(mails.values("sweep").annotate(told=Count("told_at"), last=Max("told_at")), "sweep")
 
 
 def _webhooks(sweep_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -290,14 +372,29 @@ def _vendors(revocation: Revocation, parts: _Parts, start: datetime) -> Step:
         return Step("vendors_told", WAITING if revocation.pk in parts.waiting else NOT_YET, start)
     if pages is None:
         return Step("vendors_told", NOTHING, start)
-    mails = parts.mails.get(sweep.pk, {"told": 0, "last": None})
-    webhooks = parts.webhooks.get(sweep.pk, {"count": 0, "told": 0, "given_up": 0, "last": None})
-    done = mails["told"] + webhooks["told"]
-    total = pages["vendors"] + webhooks["count"] - webhooks["given_up"]
-    if done < total:
-        return Step("vendors_told", UNDER_WAY, start, None, done, total)
-    last = max(instant for instant in (mails["last"], webhooks["last"]) if instant is not None)
-    return Step("vendors_told", DONE, start, last, done, total)
+    if pages.get("told_at") is not None:
+        return Step("vendors_told", DONE, start, pages["told_at"])
+    told = _told(sweep.pk, pages["of"], parts.mails, parts.webhooks)
+    return Step(
+        "vendors_told", UNDER_WAY if told.last is None else DONE, start, told.last, told.done, told.of
+    )
+
+
+class _Told(NamedTuple):
+    """`last` is empty until all are told."""
+
+    done: int
+    of: int
+    last: datetime | None
+
+
+def _told(sweep_id: int, vendors: int, all_mails: _BySweep, all_webhooks: _BySweep) -> _Told:
+    mails = all_mails.get(sweep_id, {"told": 0, "last": None})
+    calls = all_webhooks.get(sweep_id, {"count": 0, "told": 0, "given_up": 0, "last": None})
+    done = mails["told"] + calls["told"]
+    of = vendors + calls["count"] - calls["given_up"]
+    last = [instant for instant in (mails["last"], calls["last"]) if instant is not None]
+    return _Told(done, of, max(last) if done >= of and last else None)
 
 
 def _statements(revocation: Revocation, parts: _Parts, start: datetime) -> list[Step]:

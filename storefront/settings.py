@@ -235,6 +235,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "count finished sweeps": {
+        "task": "storefront.count_finished",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
     "tell of keys that expire": {
         "task": "storefront.tell_of_expiring_keys",
         "schedule": 3600.0,

@@ -4,7 +4,17 @@ from celery import shared_task
 from django.conf import settings
 
 from authorization import clock
-from storefront import feeds, idempotency, keys_told, payments, rates, test_workers, waitlist, webhooks
+from storefront import (
+    feeds,
+    idempotency,
+    keys_told,
+    numbers,
+    payments,
+    rates,
+    test_workers,
+    waitlist,
+    webhooks,
+)
 
 
 @shared_task(name="storefront.void_orphans")
@@ -38,6 +48,11 @@ def forget_old_answers(**_: object) -> None:
     idempotency.forget_old(at=clock.machine_now())
     # Of keys that nobody uses any more; those of the others are begun anew.
     rates.clear()
+
+
+@shared_task(name="storefront.count_finished")
+def count_finished(**_: object) -> None:
+    numbers.count_finished(at=clock.now())
 
 
 @shared_task(name="storefront.tell_of_expiring_keys")

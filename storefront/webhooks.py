@@ -344,17 +344,25 @@ _INSERT = f"""
 """
 
 
+def are_made(*, up_to: int) -> bool:
+    """Has every endpoint the deliveries of its vendor's events up to this position?"""
+    return not _behind(up_to)
+
+
+def _behind(newest: int) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_BEHIND, {"newest": newest})
+        return [endpoint_id for (endpoint_id,) in cursor.fetchall()]
+
+
 def fan_out(*, at: datetime) -> int:
     """Make the deliveries of the events that have got their place in the order. Returns how many.
 
     What FAN_OUT_S is too short for is left to the next bell.
     """
     newest = events.newest_position()
-    with connection.cursor() as cursor:
-        cursor.execute(_BEHIND, {"newest": newest})
-        behind = [endpoint_id for (endpoint_id,) in cursor.fetchall()]
     made, until = 0, time.monotonic() + FAN_OUT_S
-    for endpoint_id in behind:
+    for endpoint_id in _behind(newest):
         count = FAN_OUT_BATCH
         while count == FAN_OUT_BATCH and time.monotonic() < until:
             count = _fan_out_batch(endpoint_id, newest, at)

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from authorization import clock, revocations, sealing
+from authorization import clock, outbox, revocations, sealing
 from authorization.models import (
     Delisting,
     OutboxRow,
@@ -24,9 +25,17 @@ from authorization.models import (
 )
 from catalog.models import ListingHost
 from seeds.factories import make_sellable
-from storefront import environment, numbers, roles
+from storefront import environment, events, numbers, roles, webhooks
 from storefront.admin.numbers import say_span
-from storefront.models import Notice, Order, RemovalProof, SentMessage, WebhookDelivery, WebhookEndpoint
+from storefront.models import (
+    CountedSweep,
+    Notice,
+    Order,
+    RemovalProof,
+    SentMessage,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from tests.storefront.conftest import DESK
 from tests.storefront.test_audit import buy
 
@@ -500,20 +509,124 @@ def test_a_token_that_cannot_work_stops_the_start(monkeypatch, value):
     assert value not in str(refused.value)
 
 
-def test_a_scrape_does_not_add_up_the_same_pages_again(client, settings, provider, monkeypatch):
+def test_a_scrape_adds_up_no_pages_messages_or_deliveries(client, settings):
     settings.METRICS_TOKEN = TOKEN
-    add_up, added_up = numbers.timelines, []
+    world = make_sellable()
+    revocation = measured(withdraw(world, at=clock.now()), 0.5)
+    start = revocation.revision.recorded_at
+    sweep = sweep_of(revocation, start, planned_at=start, finished_at=start + timedelta(seconds=5))
+    take_down(sweep, world, start + timedelta(seconds=4))
+    mail(sweep, world, sent_at=start + timedelta(seconds=7))
+    longest = 'clearline_withdrawal_step_seconds{quantile="1",step="%s"}'
+    assert longest % "last_page" not in values_of(scrape(client))
+    numbers.count_finished(at=clock.now())
+    with CaptureQueriesContext(connection) as asked:
+        values = values_of(scrape(client))
+    assert (values[longest % "last_page"], values[longest % "vendors_told"]) == (4, 7)
+    many = ("authorization_delisting", "storefront_sentmessage", "JOIN storefront_webhookdelivery")
+    assert not [query["sql"] for query in asked if any(table in query["sql"] for table in many)]
 
-    def counted(*args, **kwargs):
-        added_up.append(1)
-        return add_up(*args, **kwargs)
 
-    monkeypatch.setattr(numbers, "timelines", counted)
-    measured(withdraw(make_sellable(), at=clock.now()), 0.5)
-    longest = 'clearline_withdrawal_step_seconds{quantile="1",step="unsellable"}'
-    for _ in range(2):
-        assert values_of(scrape(client))[longest] == 0.5
-    assert len(added_up) == 1
-    # What left a row behind since is counted at once.
-    measured(withdraw(make_sellable(), at=clock.now()), 2.5)
-    assert values_of(scrape(client))[longest] == 2.5
+# --- what is counted once -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def swept():
+    """A withdrawal whose sweep is done, with two vendors to tell, one of them by webhook as well."""
+    world, other = make_sellable(), make_sellable()
+    revocation = measured(withdraw(world, at=clock.now()))
+    start = revocation.revision.recorded_at
+    sweep = sweep_of(revocation, start, planned_at=start, finished_at=start + timedelta(seconds=5))
+    first = take_down(sweep, world, start + timedelta(seconds=2))
+    take_down(sweep, other, start + timedelta(seconds=4))
+    outbox.stamp_positions()
+    endpoint = endpoint_of(world, position=events.newest_position())
+    made = delivery(endpoint, first, due_at=start)
+    mail(sweep, world, sent_at=start + timedelta(seconds=6))
+    late = mail(sweep, other, sent_at=start + timedelta(seconds=6), address="a@example.com")
+    return SimpleNamespace(
+        revocation=revocation, sweep=sweep, start=start, world=world, delivery=made, mail=late
+    )
+
+
+def settle(swept, *, mailed_s=7, delivered_s=9):
+    SentMessage.objects.filter(pk=swept.mail.pk).update(mailed_at=swept.start + timedelta(seconds=mailed_s))
+    WebhookDelivery.objects.filter(pk=swept.delivery.pk).update(
+        due_at=None, delivered_at=swept.start + timedelta(seconds=delivered_s)
+    )
+
+
+def test_what_a_sweep_took_down_is_counted_once(swept):
+    assert numbers.count_finished(at=clock.now()) == 1
+    assert numbers.count_finished(at=clock.now()) == 0
+    counted = CountedSweep.objects.get()
+    assert (counted.pages, counted.vendors, counted.told_at) == (2, 2, None)
+    steps = steps_of(swept.revocation)
+    assert (steps["first_page"].seconds, steps["last_page"].seconds) == (2, 4)
+    told = steps["vendors_told"]
+    assert (told.state, told.done, told.total) == ("under way", 1, 3)
+
+
+def test_an_open_sweep_is_not_counted(swept):
+    Sweep.objects.filter(pk=swept.sweep.pk).update(finished_at=None)
+    assert numbers.count_finished(at=clock.now()) == 0
+
+
+def test_a_sweep_that_took_nothing_down_is_counted_and_never_asked_about_again(django_assert_num_queries):
+    at = clock.now()
+    revocation = withdraw(make_sellable(), at=at)
+    sweep_of(revocation, at, planned_at=at, finished_at=at)
+    assert numbers.count_finished(at=clock.now()) == 1
+    steps = steps_of(revocation)
+    assert {steps[name].state for name in ("first_page", "last_page", "vendors_told")} == {"nothing to do"}
+    with django_assert_num_queries(2):
+        assert numbers.count_finished(at=clock.now()) == 0
+
+
+def test_the_last_vendor_is_told_when_mail_and_webhook_are_out_and_stays_so(swept):
+    settle(swept)
+    numbers.count_finished(at=clock.now())
+    assert CountedSweep.objects.get().told_at == swept.start + timedelta(seconds=9)
+    # Its vendor has it sent once more; then it is no longer kept.
+    WebhookDelivery.objects.update(due_at=clock.now(), delivered_at=None)
+    numbers.count_finished(at=clock.now())
+    assert steps_of(swept.revocation)["vendors_told"].seconds == 9
+    settle(swept, delivered_s=3600)
+    numbers.count_finished(at=clock.now())
+    assert steps_of(swept.revocation)["vendors_told"].seconds == 9
+    WebhookDelivery.objects.all().delete()
+    assert steps_of(swept.revocation)["vendors_told"].seconds == 9
+
+
+@pytest.mark.parametrize("missing", ["mail", "delivery", "fan-out"])
+def test_nobody_is_said_to_be_told_who_is_not(swept, missing):
+    settle(swept)
+    if missing == "mail":
+        SentMessage.objects.filter(pk=swept.mail.pk).update(mailed_at=None)
+    elif missing == "delivery":
+        WebhookDelivery.objects.update(due_at=clock.now(), delivered_at=None)
+    else:
+        at = clock.now()
+        OutboxRow.objects.create(
+            event="listing.suspended", payload={"vendor_id": swept.world.vendor.pk}, due_at=at, created_at=at,
+        )  # fmt: skip
+    numbers.count_finished(at=clock.now())
+    assert CountedSweep.objects.get().told_at is None
+    if missing == "fan-out":
+        webhooks.fan_out(at=clock.now())
+        WebhookDelivery.objects.filter(due_at__isnull=False).update(due_at=None, given_up_at=clock.now())
+        numbers.count_finished(at=clock.now())
+        assert CountedSweep.objects.get().told_at == swept.start + timedelta(seconds=9)
+
+
+def test_a_webhook_that_was_given_up_is_not_waited_for(swept):
+    settle(swept)
+    WebhookDelivery.objects.update(delivered_at=None, given_up_at=clock.now())
+    numbers.count_finished(at=clock.now())
+    assert CountedSweep.objects.get().told_at == swept.start + timedelta(seconds=7)
+
+
+def test_what_there_is_no_time_for_is_counted_the_next_time(swept):
+    assert numbers.count_finished(at=clock.now(), within_s=-1) == 0
+    assert not CountedSweep.objects.exists()
+    assert steps_of(swept.revocation)["last_page"].seconds == 4
