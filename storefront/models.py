@@ -513,6 +513,28 @@ class CountedSweep(models.Model):
         return f"{self.pages} pages of {self.sweep}"
 
 
+class ProofPart(models.Model):
+    """A part of the list of a proof that is being written. When the proof stands, its parts are deleted."""
+
+    revocation = models.ForeignKey(Revocation, on_delete=models.PROTECT, related_name="proof_parts")
+    number = models.PositiveIntegerField()
+    # Its delistings, as in the statement: "5-9,12".
+    records = models.TextField()
+    last_record = models.PositiveBigIntegerField()
+    # The lines of the list, compressed.
+    lines = models.BinaryField()
+    # What the statement says of them: how many, when, for which reasons, on which hosts.
+    counts = models.JSONField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["revocation", "number"], name="storefront_proofpart_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"part {self.number} of the proof of {self.revocation_id}"
+
+
 class RateCount(models.Model):
     """How often one client asked for one thing in the window that runs for it now.
 

@@ -3,12 +3,18 @@
 Signed with a key whose public half the shop publishes, sent to the party, and open to who has its link. The statement
 is of the same size whatever was taken down: counts, grounds, the first offers, and a digest over the list of all,
 which stands under the same link. The list is read again from the delisting records that the statement names.
+
+A list of a million offers takes longer to write than a worker may work on one row: it is written in parts, each kept
+as soon as it is done, and who comes after goes on behind the last.
 """
 
 import hashlib
 import json
+import time
+import zlib
 from array import array
 from base64 import b64decode, b64encode
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,13 +31,13 @@ from django.core.signing import BadSignature, Signer
 from django.db import transaction
 from django.utils.encoding import force_bytes
 
-from authorization import ledger
+from authorization import ledger, outbox
 from authorization.actors import SYSTEM
 from authorization.models import Delisting, PendingChange, Revocation
 from catalog.models import Variant
 from storefront import audit
 from storefront.messages import find_address, send_message
-from storefront.models import Order, RemovalProof
+from storefront.models import Order, ProofPart, RemovalProof
 from storefront.withdrawals import delistings_of
 
 # Offers named in the statement itself; the list has all of them.
@@ -41,6 +47,9 @@ _OLD_SALT = "clearline.removal-proof"
 _KEY_INFO = b"clearline.removal-proof.ed25519"
 # Delistings read at a time.
 _READ_AT_ONCE = 1000
+# Lines of one part; and for so long parts are written by one row of work, well below a worker's time limit.
+_PART = 20_000
+_WRITE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -52,13 +61,23 @@ class PublicKey:
 
 
 def issue_proof(*, payload: dict[str, Any], event_id: UUID, at: datetime) -> None:
-    """When the sweep of a withdrawal is done: write the proof, once, and tell the party whose word it was."""
+    """Handler of `sweep.finished` and `proof.to_write`: write the proof, once, and tell the party whose word it was.
+
+    What one row of work has no time for is left to the next.
+    """
     if payload.get("revocation_id") is None:
         return
     revocation = Revocation.objects.select_related("fact", "sweep").get(pk=payload["revocation_id"])
     if _came_to_nothing(revocation):
         return
-    proof = RemovalProof.objects.filter(revocation=revocation).first() or _write_proof(revocation, at=at)
+    proof = RemovalProof.objects.filter(revocation=revocation).first()
+    if proof is None:
+        if not _write_parts(revocation, at=at):
+            outbox.announce(event="proof.to_write", payload={"revocation_id": revocation.pk}, at=at)
+            return
+        proof = _write_proof(revocation, at=at)
+    # One that another worker was still at when the proof was written.
+    ProofPart.objects.filter(revocation=revocation).delete()
     send_message(
         # The proof is what the message tells of, so a sweep that is announced twice is told once.
         event_id=proof.public_id,
@@ -135,6 +154,54 @@ def _came_to_nothing(revocation: Revocation) -> bool:
     return PendingChange.objects.filter(revocation=revocation, state__in=ended).exists()
 
 
+def _write_parts(revocation: Revocation, *, at: datetime) -> bool:
+    """Write the parts that are missing; False if there was no time for all of them.
+
+    Each goes on behind the last that is kept, so two workers at once write the same part, and one of them in vain.
+    """
+    until = time.monotonic() + _WRITE_S
+    parts = ProofPart.objects.filter(revocation=revocation).order_by("-number")
+    ids = array("q", delistings_of(revocation, at=at).order_by("pk").values_list("pk", flat=True).iterator())
+    while True:
+        number, last = parts.values_list("number", "last_record").first() or (0, 0)
+        begin = bisect_right(ids, last)
+        if begin == len(ids):
+            return True
+        part = _part_of(ids[begin : begin + _PART])
+        part.revocation, part.number = revocation, number + 1
+        ProofPart.objects.bulk_create([part], ignore_conflicts=True)
+        # Asked after a part: however slow the machine is, each row of work comes one further.
+        if time.monotonic() > until and begin + _PART < len(ids):
+            return False
+
+
+def _part_of(ids: array[int]) -> ProofPart:
+    first: datetime | None = None
+    last: datetime | None = None
+    reasons: Counter[str] = Counter()
+    hosts: Counter[str] = Counter()
+    packed, text = zlib.compressobj(1), bytearray()
+    for start in range(0, len(ids), _READ_AT_ONCE):
+        for line in _lines(ids[start : start + _READ_AT_ONCE]):
+            text += packed.compress(as_line(line))
+            taken_at = datetime.fromisoformat(line["delisted_at"])
+            first, last = min(first or taken_at, taken_at), max(last or taken_at, taken_at)
+            reasons.update(line["reason_codes"])
+            hosts[line["host"]] += 1
+    return ProofPart(
+        records=_as_ranges(ids),
+        last_record=ids[-1],
+        lines=bytes(text + packed.flush()),
+        counts={
+            "offers": len(ids),
+            "first": first.isoformat() if first else None,
+            "last": last.isoformat() if last else None,
+            "reasons": reasons,
+            "hosts": hosts,
+        },
+    )
+
+
 def _write_proof(revocation: Revocation, *, at: datetime) -> RemovalProof:
     # Made before the transaction: it goes through all that was taken down.
     statement = _statement(revocation, at=at)
@@ -171,23 +238,24 @@ def _write_proof(revocation: Revocation, *, at: datetime) -> RemovalProof:
 
 
 def _statement(revocation: Revocation, *, at: datetime) -> dict[str, Any]:
-    delistings = delistings_of(revocation, at=at)
-    ids = array("q", delistings.order_by("pk").values_list("pk", flat=True).iterator())
-    first: datetime | None = None
-    last: datetime | None = None
+    """Of the parts, which are all there."""
+    offers, ranges = 0, list[str]()
+    instants: list[str] = []
     named: list[dict[str, Any]] = []
     reasons: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
     digest = hashlib.sha256()
-    for start in range(0, len(ids), _READ_AT_ONCE):
-        for line in _lines(ids[start : start + _READ_AT_ONCE]):
-            digest.update(as_line(line))
-            taken_at = datetime.fromisoformat(line["delisted_at"])
-            first, last = min(first or taken_at, taken_at), max(last or taken_at, taken_at)
-            reasons.update(line["reason_codes"])
-            hosts[line["host"]] += 1
-            if len(named) < NAMED:
-                named.append(line)
+    for part in ProofPart.objects.filter(revocation=revocation).order_by("number").iterator(chunk_size=1):
+        text = zlib.decompress(part.lines)
+        digest.update(text)
+        if len(named) < NAMED:
+            named += [json.loads(line) for line in text.split(b"\n", NAMED)[: NAMED - len(named)] if line]
+        offers += part.counts["offers"]
+        instants += [part.counts["first"], part.counts["last"]]
+        reasons.update(part.counts["reasons"])
+        hosts.update(part.counts["hosts"])
+        ranges.append(part.records)
+    taken_at = sorted(map(datetime.fromisoformat, instants))
     # The audit of all sales asks of every order. Here those may be left out that were sold a day before the change was
     # recorded: no two clocks of the shop differ by as much.
     earlier = Order.objects.filter(sold_at__lt=revocation.revision.recorded_at - timedelta(days=1))
@@ -200,14 +268,14 @@ def _statement(revocation: Revocation, *, at: datetime) -> dict[str, Any]:
         "reason_code": revocation.reason_code,
         "word_received_at": revocation.word_received_at.isoformat(),
         "decided_at": revocation.effective_at.isoformat(),
-        "first_delisted_at": first.isoformat() if first else None,
-        "last_delisted_at": last.isoformat() if last else None,
+        "first_delisted_at": taken_at[0].isoformat() if taken_at else None,
+        "last_delisted_at": taken_at[-1].isoformat() if taken_at else None,
         "revision": revocation.revision_id,
-        "offer_count": len(ids),
+        "offer_count": offers,
         "by_reason": dict(sorted(reasons.items())),
         "by_host": dict(sorted(hosts.items())),
         "offers": named,
-        "list": {"offers": len(ids), "sha256": digest.hexdigest(), "records": _as_ranges(ids)},
+        "list": {"offers": offers, "sha256": digest.hexdigest(), "records": ",".join(ranges)},
         "survivors": revocation.preview_survives,
         "orders_before": _count_orders_before(revocation, at=at),
         "late_orders": len({order.order_id for order in late}),

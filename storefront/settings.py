@@ -360,6 +360,7 @@ OUTBOX_HANDLERS: dict[str, list[str]] = {
         "storefront.notices.draft_notice",
         "storefront.waitlist.tell_waiting",
     ],
+    "proof.to_write": ["storefront.proofs.issue_proof"],
     "waitlist.asked": ["storefront.waitlist.send_confirmation"],
     "waitlist.returned": ["storefront.waitlist.send_return"],
     "waitlist.gone": ["storefront.waitlist.send_farewell"],

@@ -14,13 +14,13 @@ from django.core import mail
 from django.core.signing import Signer
 
 from authorization import clock, outbox, reconciler
-from authorization.models import Delisting, LedgerEntry, PendingChange, Revocation, Sweep
+from authorization.models import Delisting, LedgerEntry, OutboxRow, PendingChange, Revocation, Sweep
 from authorization.revocations import RevokeAgreement
 from carriers.models import HostCarrier
 from catalog.models import ListingHost, OfferState, Organization, Variant
 from seeds.factories import make_equipment, make_sellable
 from storefront import audit, carts, messages, proofs, withdrawals
-from storefront.models import Cart, RemovalProof, SentMessage
+from storefront.models import Cart, ProofPart, RemovalProof, SentMessage
 from tests.storefront.conftest import DESK, check_out, place_hold, revoke_agreement
 
 pytestmark = pytest.mark.django_db
@@ -286,13 +286,95 @@ def test_what_is_edited_or_taken_down_later_does_not_change_the_list(client, wor
     assert not proofs.verify_list(proof)
 
 
-def test_a_statement_costs_the_same_for_one_offer_and_for_forty(world, django_assert_max_num_queries):
+@pytest.fixture
+def in_parts(world, monkeypatch):
+    """Eight offers to prove, three to a part; what each part takes in is noted."""
+    monkeypatch.setattr(proofs, "_PART", 3)
+    sell_more(world, 7)
+    revoke_agreement(world)
+    written: list[int] = []
+    write = proofs._part_of
+
+    def noted(ids):
+        written.append(len(ids))
+        return write(ids)
+
+    monkeypatch.setattr(proofs, "_part_of", noted)
+    return written
+
+
+def test_a_long_list_is_written_by_several_rows_of_work(client, in_parts, monkeypatch):
+    monkeypatch.setattr(proofs, "_WRITE_S", -1)
+    outbox.pump()
+    proof = RemovalProof.objects.get()
+    assert in_parts == [3, 3, 2]
+    assert OutboxRow.objects.filter(event="proof.to_write", handler="").count() == 2
+    assert not ProofPart.objects.exists()
+    assert (proof.statement["offer_count"], len(proof.statement["offers"])) == (8, 8)
+    assert proof.statement["by_reason"] == {"AGREEMENT_REVOKED": 8}
+    instants = sorted(Delisting.objects.values_list("at", flat=True))
+    said = (proof.statement["first_delisted_at"], proof.statement["last_delisted_at"])
+    assert said == (instants[0].isoformat(), instants[-1].isoformat())
+    assert (
+        hashlib.sha256(fetch(client, proof, "/offers.jsonl")).hexdigest() == proof.statement["list"]["sha256"]
+    )
+    assert proofs.verify_proof(proof)
+    assert SentMessage.objects.filter(kind="removal_proof").count() == 1
+
+
+def test_who_comes_after_a_killed_worker_goes_on_behind_the_last_part(in_parts, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    write = proofs._part_of
+
+    def killed_at_the_third(ids):
+        if len(in_parts) == 2:
+            raise Killed
+        return write(ids)
+
+    monkeypatch.setattr(proofs, "_part_of", killed_at_the_third)
+    with pytest.raises(Killed):
+        outbox.pump()
+    assert not RemovalProof.objects.exists()
+    monkeypatch.setattr(proofs, "_part_of", write)
+    issue_again()
+    assert in_parts == [3, 3, 2]
+    assert RemovalProof.objects.get().statement["offer_count"] == 8
+
+
+def test_two_workers_at_once_write_one_list(in_parts, monkeypatch):
+    """The other one writes all of it, proof included, while this one is at its first part."""
+    write = proofs._part_of
+    meanwhile = [issue_again]
+
+    def overtaken(ids):
+        part = write(ids)
+        if meanwhile:
+            meanwhile.pop()()
+        return part
+
+    monkeypatch.setattr(proofs, "_part_of", overtaken)
+    outbox.pump()
+    proof = RemovalProof.objects.get()
+    assert proof.statement["offer_count"] == 8
+    assert proofs.verify_list(proof)
+    assert not ProofPart.objects.exists()
+    assert SentMessage.objects.filter(kind="removal_proof").count() == 1
+
+
+def test_a_statement_costs_the_same_for_one_offer_and_for_forty(
+    world, django_assert_max_num_queries, settings
+):
+    # Else so many of one brand would wait for a second person, and nothing be taken down.
+    settings.TWO_PEOPLE_ABOVE_BRAND_PERCENT = 101
     sell_more(world, 40)
     revoke_agreement(world)
     outbox.pump()
     RemovalProof.objects.all().delete()
-    with django_assert_max_num_queries(30):
-        proofs._statement(Revocation.objects.get(), at=clock.now())
+    with django_assert_max_num_queries(40):
+        issue_again()
+    assert RemovalProof.objects.get().statement["offer_count"] == 41
 
 
 def test_proofs_from_before_the_keys_still_verify(client, world, proof):
