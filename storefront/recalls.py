@@ -17,7 +17,7 @@ from django.db.models import F, QuerySet
 
 from authorization import ledger, outbox
 from authorization.actors import SYSTEM
-from authorization.models import OutboxRow, Reinstatement, Revocation
+from authorization.models import LedgerEntry, OutboxRow, Reinstatement, Revocation
 from storefront import fulfilment, goods, orders, safety
 from storefront.messages import send_message
 from storefront.models import Notice, Order, OrderLine, Recall, SentMessage
@@ -97,13 +97,20 @@ def _find(revocation: Revocation, lines: QuerySet[OrderLine], *, at: datetime) -
 
 def _record_search(revocation: Revocation, *, at: datetime) -> None:
     recalls = Recall.objects.filter(revocation=revocation)
+    found = {"orders": recalls.values("line__order_id").distinct().count(), "lines": recalls.count()}
+    said = LedgerEntry.objects.filter(
+        act="recall.searched", subject_kind="revocation", subject_id=str(revocation.pk)
+    )
+    # The last window, delivered again: the ledger says once what came of it.
+    if found in said.values_list("evidence", flat=True):
+        return
     ledger.record(
         act="recall.searched",
         subject_kind="revocation",
         subject_id=revocation.pk,
         by=SYSTEM,
         at=at,
-        evidence={"orders": recalls.values("line__order_id").distinct().count(), "lines": recalls.count()},
+        evidence=found,
     )
 
 

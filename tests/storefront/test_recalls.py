@@ -341,6 +341,7 @@ def test_whatever_is_delivered_again_finds_and_tells_nobody_twice(provider, worl
     assert Recall.objects.count() == warnings().count() == 3
     assert len([sent for sent in mail.outbox if "Safety" in sent.subject]) == 3
     assert rows.count() == 1 + 2 + 2
+    assert LedgerEntry.objects.filter(act="recall.searched").count() == 1
 
 
 def test_a_worker_that_dies_in_a_window_leaves_nothing_half_done(provider, world, monkeypatch):
