@@ -287,7 +287,7 @@ def _title(goods: Goods) -> str:
 _WHAT_NEXT = "\n\n".join(
     [
         "If you ordered one of these phones: an order that had not been shipped is on hold. We will either ship it, "
-        "once it may be sold again, or refund it, and tell you which. An order that had been shipped is yours.",
+        "where it may still be sent, or refund it, and tell you which. An order that had been shipped is yours.",
         "What next: these phones come back only when whoever must authorize their sale has done so. The vendors are "
         "told which of their offers this concerns.",
     ]

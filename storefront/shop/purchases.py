@@ -222,8 +222,8 @@ def _what_now(row: Order, sent: Sequence[Shipment], *, at: datetime) -> str:
         return f"It is not coming. {_money_back(row.intent)}"
     part = "A part of it is on its way to you. The rest waits: at" if sent else "At"
     return (
-        f"{part} the moment we may not sell what you ordered, so we must not ship it. {_money_meanwhile(row.intent)} "
-        "We will ship it, once it may be sold again, or call off what may not be shipped and give back what you paid "
+        f"{part} the moment we may not sell what you ordered, so we do not ship it. {_money_meanwhile(row.intent)} "
+        "We will ship it, if it may still be sent, or call off what may not be and give back what you paid "
         f"for it. {_by_when(row, at=at)} You need to do nothing."
     )
 

@@ -42,6 +42,8 @@ def test_the_draft_says_what_why_on_whose_word_and_what_becomes_of_orders(world,
     assert "the seller has no authority" in draft.body
     assert "the manufacturer" in draft.body
     assert "not been shipped is on hold" in draft.body
+    # The desk may ship what was lawfully sold, although it may not be sold again.
+    assert "ship it, where it may still be sent, or refund it" in draft.body
     assert draft.published_at is None
     assert [revocation.fact for revocation in draft.revocations.all()] == [world.agreement]
     assert LedgerEntry.objects.filter(act="notice.drafted", subject_id=str(draft.pk)).exists()

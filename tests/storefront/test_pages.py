@@ -1008,6 +1008,7 @@ def test_a_held_order_says_what_happens_and_keeps_the_vendors_trouble_out(shoppe
     assert "On hold" in shown
     assert "we may not sell what you ordered" in shown
     assert "do not charge your card meanwhile" in shown
+    assert "We will ship it, if it may still be sent, or call off" in shown
     assert "Reserved on your card, not charged yet" in shown
     assert "AG-7" not in shown
     assert "Thank you" not in shown
