@@ -491,7 +491,7 @@ class CountedSweep(models.Model):
     that is no longer kept, makes no withdrawal slower or faster.
     """
 
-    sweep = models.OneToOneField(Sweep, on_delete=models.PROTECT, related_name="counted")
+    sweep = models.OneToOneField(Sweep, on_delete=models.PROTECT, related_name="counted_pages")
     pages = models.PositiveIntegerField()
     vendors = models.PositiveIntegerField()
     first_page_at = models.DateTimeField(null=True, blank=True)

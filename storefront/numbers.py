@@ -164,7 +164,7 @@ def count_finished(*, at: datetime, within_s: float = 20) -> int:
     What there is no time for is left to the next time, and shown as not counted until then.
     """
     until = time.monotonic() + within_s
-    finished = Sweep.objects.filter(revocation__isnull=False, finished_at__isnull=False, counted=None)
+    finished = Sweep.objects.filter(revocation__isnull=False, finished_at__isnull=False, counted_pages=None)
     written = 0
     # The newest first: those are what people look at.
     for sweep in finished.order_by("-id")[:COUNTED]:

@@ -40,7 +40,7 @@ from storefront.admin.front_door import SHOWN, returns_context
 from storefront.admin.numbers import steps_for_page
 from storefront.admin.pending import MAY_DECIDE, say_wait, took_effect
 from storefront.admin.sweeps import say_progress
-from storefront.models import Order
+from storefront.models import CountedSweep, Order
 from storefront.numbers import timeline_of
 from storefront.proofs import proof_link
 from storefront.requests import actor_of
@@ -101,6 +101,7 @@ class UndoForm(ActForm):
 class RevocationAdmin(Beginnings, ReadOnlyAdmin):
     """A row's page shows how far the removal is, and where its proof is."""
 
+    shows = (CountedSweep,)
     list_display = (
         "what",
         "show_state",

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('last_page_at', models.DateTimeField(blank=True, null=True)),
                 ('position', models.PositiveBigIntegerField()),
                 ('told_at', models.DateTimeField(blank=True, null=True)),
-                ('sweep', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='counted', to='authorization.sweep')),
+                ('sweep', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='counted_pages', to='authorization.sweep')),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('pages__gt', 0), ('told_at__isnull', True)), fields=['id'], name='storefront_counted_untold')],
