@@ -46,6 +46,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def folder_of_static_files() -> None:
     """A fresh checkout has none, and the web process warns of it."""
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+    # Files are looked up when asked for: each test has a handler of its own, which would read all of them first.
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -25,6 +25,8 @@ _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
 }
+# What `content_type_of` can say.
+CONTENT_TYPES = (*_SIGNATURES.values(), "text/csv", "text/plain")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 

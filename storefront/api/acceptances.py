@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from authorization import approvals
 from authorization.acceptances import process
+from authorization.acceptances.evidence import CONTENT_TYPES
 from authorization.acceptances.following import open_twin
 from authorization.acceptances.moves import MoveRefused
 from authorization.facts import InvalidFact
@@ -336,7 +337,7 @@ class FilesView(AcceptanceView):
 
 class OneFileView(AcceptanceView):
     scopes: ClassVar = {"GET": "acceptances:read"}
-    answers: ClassVar = {"GET": {200: file_of("application/octet-stream", words="The file, as a download.")}}
+    answers: ClassVar = {"GET": {200: file_of(*CONTENT_TYPES, words="The file, as a download.")}}
     answer_headers: ClassVar = {"GET": {200: ("ETag",)}}
     content_negotiation_class = AsItIs
 

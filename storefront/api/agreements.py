@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from authorization import agreements
+from authorization.acceptances.evidence import CONTENT_TYPES
 from authorization.facts import InvalidFact
 from authorization.models import AgreementVersion, Assurance, Revocation
 from authorization.revocations import Change, NarrowAgreement, Preview, RevokeAgreement
@@ -373,7 +374,7 @@ class OneDocumentView(AgreementsBase):
     open_to: ClassVar[tuple[type, ...]] = (VendorPrincipal, DistributorPrincipal)
     scopes: ClassVar = {"GET": "agreements:read"}
     content_negotiation_class = AsItIs
-    answers: ClassVar = {"GET": {200: file_of("application/octet-stream", words="The file, as a download.")}}
+    answers: ClassVar = {"GET": {200: file_of(*CONTENT_TYPES, words="The file, as a download.")}}
     answer_headers: ClassVar = {"GET": {200: ("ETag",)}}
 
     @property

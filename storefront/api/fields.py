@@ -109,9 +109,11 @@ class OneOf(serializers.ChoiceField):
 
 
 class Whole(serializers.IntegerField):
-    """A JSON integer: no text, no fraction, no boolean."""
+    """A JSON integer, which 5.0 is (JSON Schema 2020-12, 6.1.1): no text, no fraction, no boolean."""
 
     def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer():
+            return int(data)
         if isinstance(data, bool) or not isinstance(data, int):
             raise serializers.ValidationError("Give a whole number.", code="invalid")
         return data

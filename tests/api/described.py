@@ -123,7 +123,7 @@ def _faults(
         yield "a body is not described"
     if not content:
         return
-    if media_type not in content and "application/octet-stream" not in content:
+    if media_type not in content:
         yield f"the type {media_type} is not described (known: {', '.join(content)})"
         return
     if not media_type.endswith("json"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import schemathesis
 from schemathesis import GenerationMode
+from schemathesis.core import NotSet
 
 KNOWN: dict[str, list[Any]] = json.loads(os.environ.get("CLEARLINE_KNOWN_NAMES", "{}"))
 
@@ -17,7 +18,9 @@ KNOWN: dict[str, list[Any]] = json.loads(os.environ.get("CLEARLINE_KNOWN_NAMES",
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
     if case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
         return
-    case.body = known(case.body)
+    # What is assigned is judged again, and a body that was left out, or holds a file, is then taken for a bad one.
+    if (case.media_type or "").endswith("json") and not isinstance(case.body, NotSet):
+        case.body = known(case.body)
     if isinstance(case.query, dict):
         # Where to read on only an answer says.
         case.query.pop("cursor", None)

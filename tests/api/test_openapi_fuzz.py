@@ -103,6 +103,8 @@ def test_nothing_is_found(patient: None, live_server: Any, tmp_path: Path) -> No
                 f"--phases={phases}",
                 f"--max-time={seconds * TIMES}",
                 "--continue-on-failure",
+                # What found something is shown whole: these keys are good for this world only.
+                "--output-sanitize=false",
             ],
             env=os.environ
             | {
