@@ -267,8 +267,8 @@ def _say_done(form: WithdrawalForm, revocation: Revocation) -> str:
         said = f"Done. Since {revocation.effective_at:%H:%M:%S} UTC nothing of {what} can be sold."
     else:
         said = f"Done: the {form.noun} is recorded. No offer fell with it."
-    if revocation.preview_falls_later:
-        said += f" {revocation.preview_falls_later:,} fall later, by a day that it sets."
+    if later := revocation.preview_falls_later:
+        said += f" {later:,} {'falls' if later == 1 else 'fall'} later, by a day that it sets."
     if revocation.pending_changes.filter(
         kind=PendingChange.Kind.REMOVAL, state=PendingChange.State.OPEN
     ).exists():

@@ -290,9 +290,9 @@ def test_every_other_term_can_be_narrowed_and_is_said(desk, admin_client, world,
     assert done.status_code == 302
     shown = page(desk.get(done.url))
     assert (
-        "No offer fell with it. 1 fall later, by a day that it sets. The removal of its pages waits" in shown
+        "No offer fell with it. 1 falls later, by a day that it sets. The removal of its pages waits" in shown
     )
-    assert "1 more were to fall later" in shown
+    assert "1 more was to fall later" in shown
     assert "Its pages wait for a second person" in shown
     assert "Nothing of it is sold" not in shown
     pending = PendingChange.objects.get()
